@@ -1,0 +1,1 @@
+"""The ``rivermill`` command and the local broker."""

@@ -1,0 +1,1 @@
+"""What the services share and is pure: pipeline file, features, encodings, models, snapshot codec."""

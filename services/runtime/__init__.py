@@ -1,0 +1,1 @@
+"""How a service lives on Kafka: lanes, transactions, checkpoints, topics, settings, metrics, health, the worker."""
