@@ -1,163 +1,153 @@
-"""The pipeline file: one TOML file that defines a pipeline, decoded, validated, in canonical form, hashed."""
+"""The pipeline file: one TOML file that defines a pipeline, decoded, validated, in canonical form, hashed.
+
+Its Structs are in ``spec_tables``, what is checked beyond types in ``spec_checks``, what may change in a
+running pipeline in ``spec_changes``. Nothing here reads a file: callers pass the text and its name.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Annotated, Literal
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+from services.domain.spec_checks import check
+from services.domain.spec_decode import decode
+from services.domain.spec_duration import duration
+from services.domain.spec_lines import key_lines
+from services.domain.spec_tables import (
+    Block,
+    Candidate,
+    Cross,
+    DriftTable,
+    Encoding,
+    EventTable,
+    Feature,
+    LabelTable,
+    ModelTable,
+    Outliers,
+    PipelineTable,
+    Problem,
+    SnapshotsTable,
+    Spec,
+    SpecError,
+    TopicsTable,
+)
 
+__all__ = [
+    "CANONICAL_MAX_BYTES",
+    "Block",
+    "Candidate",
+    "Cross",
+    "DriftTable",
+    "Encoding",
+    "EventTable",
+    "Feature",
+    "LabelTable",
+    "ModelTable",
+    "Outliers",
+    "PipelineTable",
+    "SnapshotsTable",
+    "Spec",
+    "SpecError",
+    "TopicsTable",
+    "canonical",
+    "duration",
+    "from_canonical",
+    "parse",
+    "spec_hash",
+]
 
-class PipelineTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-    task: Literal["binary", "regression"]
-    threshold: float = 0.5
-
-
-class TopicsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    partitions: Annotated[int, msgspec.Meta(ge=1, le=256)] = 4
-    retention: str = "7d"
-
-
-class EventTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    id: str
-    time: str
-    topic: str | None = None
-    time_format: Literal["rfc3339", "epoch_s", "epoch_ms"] = "rfc3339"
-    timezone: str = "UTC"
-    clock: Literal["wall", "replay"] = "wall"
-    max_ahead: str = "1d"
-    dedupe_ids: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 250_000
-
-
-class LabelTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    id: str
-    value: str
-    time: str
-    horizon: str
-    topic: str | None = None
-    on_expiry: Literal["drop"] | bool | float = "drop"
-    max_waiting: Positive = 1_000_000
-
-
-class Outliers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``mad``: |x - median| > threshold * 1.4826 * MAD of the lane's streaming estimates."""
-
-    method: Literal["mad"]
-    threshold: float = 8.0
-    then: Literal["clip", "missing", "reject", "keep"] = "clip"
-
-
-class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One feature. Which keys go with which type is checked after decoding."""
-
-    type: Literal["number", "boolean", "category"]
-    aliases: tuple[str, ...] = ()
-    # number
-    range: tuple[float, float] | None = None
-    outside: Literal["clip", "missing", "reject", "keep"] = "missing"
-    unit: float = 1.0  # multiplied into what arrives
-    outliers: Outliers | None = None
-    # every type: mean and median for numbers; a constant of the feature's own type; keep leaves it null
-    missing: str | float | bool = "keep"
-    # category
-    case: Literal["upper", "lower", "keep"] = "keep"
-    synonyms: dict[str, str] = {}
-    max_values: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
-    derive: Literal["hour", "weekday", "month"] | None = None
-
-
-class Cross(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    by: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
-    max_values: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
-
-
-class Encoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    by: tuple[str, ...]
-    half_life: Annotated[tuple[float, ...], msgspec.Meta(min_length=1, max_length=8)]
-    as_: Literal["rate", "logit"] = msgspec.field(name="as", default="rate")
-    max_values: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
-
-
-class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model of the catalogue with its options, or ``factory = "package.module:function"``."""
-
-    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-    model: Literal[
-        "logistic_regression", "linear_regression", "hoeffding_adaptive_tree", "adaptive_random_forest"
-    ] | None = None
-    factory: str | None = None
-    optimizer: Literal["sgd", "adagrad"] = "adagrad"
-    learning_rate: float = 0.03
-    l2: float = 0.0
-    models: Positive = 5  # trees of a forest
-    seed: int = 1
-
-
-class ModelTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    candidates: Annotated[tuple[Candidate, ...], msgspec.Meta(min_length=1, max_length=16)]
-
-
-class SnapshotsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    every_examples: Positive = 1000
-    every: str = "5s"
-    keep: Positive = 200
-    live_every: str = "100ms"
-
-
-class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    events: Positive = 200
-    at_least: str = "1m"
-    at_most: str = "6h"
-
-
-class DriftTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    false_alarms_per_day: float = 0.1
-    block: Block = Block()
-
-
-class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole pipeline file. ``features`` keeps the file's order: it is the models' column order."""
-
-    pipeline: PipelineTable
-    event: EventTable
-    label: LabelTable
-    features: dict[str, Feature]
-    model: ModelTable
-    topics: TopicsTable = TopicsTable()
-    crosses: tuple[Cross, ...] = ()
-    encodings: tuple[Encoding, ...] = ()
-    snapshots: SnapshotsTable = SnapshotsTable()
-    drift: DriftTable = DriftTable()
-
-
-class SpecError(ValueError):
-    """A pipeline file that cannot be used: file, line or key, what was expected, what to do."""
-
-
-# The functions below are the module's surface; see the interface notes.
-def duration(text: str) -> timedelta:
-    """``"100ms"``, ``"5s"``, ``"1m"``, ``"6h"``, ``"7d"`` to a positive timedelta; SpecError otherwise."""
-    raise SpecError(text)
+CANONICAL_MAX_BYTES = 256 * 1024
+"""The canonical form travels in one Kafka record of ``examples``: a longer one is refused."""
+_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 
 
 def parse(text: str, source: str = "pipeline.toml") -> Spec:
-    """Decode and validate TOML text; SpecError names source, line or key, and what was expected."""
-    raise SpecError(text + source)
+    """Decode and validate TOML text; SpecError has one line a problem: source, line, key, what was expected."""
+    try:
+        raw = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a TOMLDecodeError is a ValueError
+        raise SpecError(_not_toml(error, text, source)) from error
+    problems: list[Problem] = []
+    spec = _validated(raw, problems)
+    if spec is None:
+        raise SpecError(_told(problems, source, key_lines(text)))
+    return spec
 
 
 def canonical(spec: Spec) -> str:
-    """The canonical JSON form, in full: equal specs give equal text (defaults filled in, keys sorted)."""
-    return ""
+    """The canonical JSON form, in full: equal specs give equal text (defaults filled in, keys sorted).
+
+    The order of features is part of it: they are a list of [name, feature] pairs.
+    """
+    tables = _unsigned_zero(msgspec.to_builtins(spec))
+    tables["features"] = list(tables["features"].items())
+    return msgspec.json.encode(tables, order="sorted").decode()
 
 
-def from_canonical(text: str) -> Spec:
+def from_canonical(text: str, source: str = "canonical form") -> Spec:
     """The inverse of :func:`canonical`, validated alike."""
-    raise SpecError(text)
+    try:
+        raw = msgspec.json.decode(text, type=dict[str, Any])
+        raw["features"] = dict(msgspec.convert(raw.get("features"), list[tuple[str, Any]]))
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise SpecError(f"{source}: expected a pipeline in canonical JSON: {error}") from error
+    problems: list[Problem] = []
+    spec = _validated(raw, problems)
+    if spec is None:
+        raise SpecError(_told(problems, source, {}))
+    return spec
 
 
 def spec_hash(spec: Spec) -> str:
     """First 16 hex digits of the SHA-256 of the canonical form."""
-    return ""
+    return hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]
+
+
+def _validated(raw: Mapping[str, Any], problems: list[Problem]) -> Spec | None:
+    spec = decode(raw, problems)
+    if spec is None:
+        return None
+    problems.extend(check(spec))
+    if not problems and len(canonical(spec).encode()) > CANONICAL_MAX_BYTES:
+        problems.append(Problem((), f"expected at most {CANONICAL_MAX_BYTES} bytes in canonical form, got more"))
+    return None if problems else spec
+
+
+def _unsigned_zero(value: Any) -> Any:
+    """-0.0 equals 0.0 but is written differently."""
+    if isinstance(value, dict):
+        return {key: _unsigned_zero(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_unsigned_zero(inner) for inner in value]
+    return value + 0.0 if isinstance(value, float) else value
+
+
+def _not_toml(error: Exception, text: str, source: str) -> str:
+    found = _LINE.search(str(error))
+    line = int(found[1]) if found else text.count("\n") + 1 if "end of document" in str(error) else None
+    where = f"{source}:{line}" if line else source
+    reason = _LINE.sub("", str(error)).strip() if str(error) else "nested too deeply"
+    return f"{where}: expected TOML (https://toml.io): {reason}"
+
+
+def _told(problems: list[Problem], source: str, lines: Mapping[tuple[str | int, ...], int]) -> str:
+    """One line a problem, ``source:line: key: message``, in the order of the file."""
+    told = sorted((_line(problem.path, lines), _key(problem.path), problem.message) for problem in problems)
+    return "\n".join(
+        ": ".join(part for part in (f"{source}:{line}" if line else source, key, message) if part)
+        for line, key, message in told
+    )
+
+
+def _line(path: tuple[str | int, ...], lines: Mapping[tuple[str | int, ...], int]) -> int:
+    """The line of a key or, if it is not written, of the nearest table around it; 0 when unknown."""
+    return next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), 0)
+
+
+def _key(path: tuple[str | int, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
