@@ -1,0 +1,83 @@
+"""Kafka clients, made in one place: connection, isolation, batch sizes and time-outs as measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from services.runtime.settings import Settings, SettingsError
+
+BATCH_BYTES = 512 * 1024
+TRANSACTION_TIMEOUT_MS = 10_000
+SESSION_TIMEOUT_MS = 6_000
+HEARTBEAT_MS = 1_500
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+_COMPRESSION = "lz4"
+
+
+def transactional_producer(settings: Settings, transactional_id: str) -> AIOKafkaProducer:
+    """A producer whose start fences the previous owner of its id and ends what that one left open."""
+    return AIOKafkaProducer(
+        **settings.kafka(),
+        transactional_id=transactional_id,
+        transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        max_batch_size=BATCH_BYTES,
+        max_request_size=MAX_REQUEST_BYTES,
+        compression_type=_COMPRESSION,
+    )
+
+
+def idempotent_producer(settings: Settings) -> AIOKafkaProducer:
+    """A producer without transactions: acknowledged by all in-sync replicas, no repeats by its own retries."""
+    return AIOKafkaProducer(
+        **settings.kafka(),
+        enable_idempotence=True,
+        max_batch_size=BATCH_BYTES,
+        max_request_size=MAX_REQUEST_BYTES,
+        compression_type=_COMPRESSION,
+    )
+
+
+def reader(settings: Settings, *, committed: bool = True, max_poll_records: int = 4000) -> AIOKafkaConsumer:
+    """A consumer without a group, to be given partitions by ``assign()``; a position it cannot find is an error."""
+    return AIOKafkaConsumer(
+        **settings.kafka(),
+        isolation_level="read_committed" if committed else "read_uncommitted",
+        auto_offset_reset="none",
+        enable_auto_commit=False,
+        max_poll_records=max_poll_records,
+        max_partition_fetch_bytes=2 * 1024 * 1024,
+        fetch_max_wait_ms=500,
+    )
+
+
+def member(settings: Settings, group: str, assignor: Any, instance: str | None) -> AIOKafkaConsumer:
+    """A group consumer for membership only: all its partitions are kept paused."""
+    return AIOKafkaConsumer(
+        **settings.kafka(),
+        group_id=group,
+        group_instance_id=instance,
+        partition_assignment_strategy=[assignor],
+        enable_auto_commit=False,
+        auto_offset_reset="latest",
+        session_timeout_ms=SESSION_TIMEOUT_MS,
+        heartbeat_interval_ms=HEARTBEAT_MS,
+        rebalance_timeout_ms=SESSION_TIMEOUT_MS,
+    )
+
+
+async def admin(settings: Settings) -> AIOKafkaAdminClient:
+    """A started admin client, or SettingsError saying why the broker cannot be reached."""
+    client = AIOKafkaAdminClient(**settings.kafka(), request_timeout_ms=20_000)
+    try:
+        await client.start()
+    except (KafkaConnectionError, KafkaError, OSError) as error:
+        await client.close()
+        raise SettingsError(
+            f"the Kafka broker at {settings.broker} cannot be used ({type(error).__name__}: {error}): check that it "
+            "runs and that RIVERMILL_BROKER and the RIVERMILL_SASL_*/RIVERMILL_SSL_* settings are right"
+        ) from error
+    return client

@@ -1,0 +1,158 @@
+"""A lane: one partition of a stage, one batch at a time, fetch → core → outputs and checkpoint in one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+from aiokafka import TopicPartition
+
+from schemas.codec import encode
+from schemas.state import CHECKPOINT_MAX_BYTES, Checkpoint
+from schemas.topics import topic_name
+from services.domain.records import Incoming, Out, Output
+from services.runtime import checkpoints
+from services.runtime.gauges import LaneGauges
+from services.runtime.inputs import Inputs
+from services.runtime.stage import Driver, Stage
+from services.runtime.transactions import AtLeastOnce, ExactlyOnce, Place, Publisher
+
+_IDLE_WAIT_MS = 50
+_GROUP_OFFSETS_EVERY_S = 1.0
+_BATCH_BUDGET_S = 0.25
+_LEAST_BATCH = 16
+_log = structlog.get_logger()
+
+
+class CheckpointTooLargeError(RuntimeError):
+    """A stage's small state has outgrown its bound."""
+
+
+class Lane:
+    """Runs one lane until :meth:`stop` is called, it is fenced (FencedError), or something is really wrong.
+
+    ``moved_at`` (monotonic seconds) is when the lane last made progress or had nothing to do: health looks at it.
+    """
+
+    def __init__(self, stage: Stage, number: int) -> None:
+        self.stage = stage
+        self.number = number
+        self.moved_at = time.monotonic()
+        self.ready = False
+        self._stopping = False
+        self._limit = min(stage.max_batch, 500)
+        self._group_offsets_at = 0.0
+        self._gauges = LaneGauges(stage, number)
+
+    def stop(self) -> None:
+        """Finish the batch in flight, commit it, and end."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Fence the previous owner, restore, then work batch by batch."""
+        began = time.monotonic()
+        stage, number = self.stage, self.number
+        publisher: Publisher
+        if stage.delivery == "exactly_once":
+            publisher = await ExactlyOnce.open(stage.settings, stage.group, number)
+        else:
+            publisher = await AtLeastOnce.open(stage.settings, stage.state_topic)
+        try:
+            checkpoint = await checkpoints.last(
+                stage.settings, stage.state_topic, number % stage.partitions, stage.checkpoint_key(number)
+            )
+            driver = await stage.open(number, checkpoint)
+            try:
+                await self._work(driver, publisher, checkpoint, began)
+            finally:
+                await driver.close()
+        finally:
+            await publisher.close()
+            self._gauges.clear()
+
+    async def _work(self, driver: Driver, publisher: Publisher, checkpoint: Checkpoint | None, began: float) -> None:
+        await driver.ready()
+        inputs = await Inputs.open(
+            self.stage.settings, self._topics(), self.number, checkpoint.inputs if checkpoint else {}
+        )
+        self._gauges.restored(time.monotonic() - began)
+        self.ready = True
+        _log.info("lane runs", stage=self.stage.name, lane=self.number, positions=inputs.positions)
+        try:
+            while not self._stopping:
+                await self._turn(driver, publisher, inputs)
+        finally:
+            await inputs.close()
+
+    def _topics(self) -> Sequence[str]:
+        return [topic for topic in self.stage.inputs if self.number < self.stage.counts[topic]]
+
+    async def _turn(self, driver: Driver, publisher: Publisher, inputs: Inputs) -> None:
+        """One round: what was fetched, and what is due without input."""
+        batch = await inputs.fetch(self._limit, _IDLE_WAIT_MS, driver.blocked())
+        if batch:
+            started = time.monotonic()
+            output = driver.process(batch, time.time_ns() // 1_000_000)
+            self._adapt(len(batch), time.monotonic() - started)
+            await self._commit(driver, publisher, inputs, output, batch)
+        effect = await driver.idle(time.time_ns() // 1_000_000, inputs.positions)
+        if effect is not None:
+            await self._commit(driver, publisher, inputs, effect, ())
+        lag = inputs.lag()
+        if batch or not any(lag.values()):
+            self.moved_at = time.monotonic()
+        self._gauges.lag(lag, driver.blocked())
+
+    def _adapt(self, records: int, seconds: float) -> None:
+        """Keep a batch's time in the core within its budget, so that heartbeats are never missed."""
+        self._gauges.processed(records, seconds)
+        per_record = seconds / records
+        if per_record * self._limit > _BATCH_BUDGET_S:
+            self._limit = max(_LEAST_BATCH, int(_BATCH_BUDGET_S / per_record))
+        elif records == self._limit:
+            self._limit = min(self.stage.max_batch, self._limit * 2)
+
+    async def _commit(
+        self, driver: Driver, publisher: Publisher, inputs: Inputs, output: Output, batch: Sequence[Incoming]
+    ) -> None:
+        stage = self.stage
+        started = time.monotonic()
+        sends: dict[Place, list[Out]] = {
+            (topic_name(stage.pipeline, stream), partition): outs
+            for (stream, partition), outs in output.sends.items()
+            if outs
+        }
+        state = (stage.state_topic, self.number % stage.partitions)
+        sends.setdefault(state, []).append(self._checkpoint(driver, inputs))
+        ends = await publisher.publish(sends, self._group_offsets(inputs, started))
+        driver.committed(ends)
+        self._gauges.committed(sends, time.monotonic() - started, batch, driver.core.totals)
+
+    def _checkpoint(self, driver: Driver, inputs: Inputs) -> Out:
+        standing = driver.core.standing()
+        value = encode(
+            Checkpoint(
+                stage=self.stage.name,
+                lane=self.number,
+                inputs=inputs.positions,
+                low_water=standing.low_water,
+                watermark=standing.watermark,
+                totals=driver.core.totals,
+                snapshot=standing.snapshot,
+                data=msgspec.Raw(standing.data),
+            )
+        )
+        if len(value) > CHECKPOINT_MAX_BYTES:
+            raise CheckpointTooLargeError(
+                f"the checkpoint of {self.stage.name}/{self.number} has {len(value):,} bytes, more than "
+                f"{CHECKPOINT_MAX_BYTES:,}: the pipeline file names too many features for one lane's statistics"
+            )
+        return Out(self.stage.checkpoint_key(self.number), value, time.time_ns() // 1_000_000)
+
+    def _group_offsets(self, inputs: Inputs, now: float) -> dict[TopicPartition, int]:
+        if now - self._group_offsets_at < _GROUP_OFFSETS_EVERY_S:
+            return {}
+        self._group_offsets_at = now
+        return {TopicPartition(topic, self.number): offset for topic, offset in inputs.positions.items()}

@@ -1,0 +1,138 @@
+"""Membership of a stage's consumer group: which lanes this process runs, and watching that they do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+import structlog
+from aiokafka import ConsumerRebalanceListener, TopicPartition
+
+from services.runtime import clients, metrics
+from services.runtime.assignor import LaneAssignor
+from services.runtime.lane import Lane
+from services.runtime.stage import Stage
+from services.runtime.transactions import FencedError
+
+_POLL_S = 1.0
+_FENCED_GRACE_S = 15.0
+_log = structlog.get_logger()
+
+
+class LaneLostError(RuntimeError):
+    """A lane was fenced and no assignment has come since: the process is better started anew."""
+
+
+class Membership(ConsumerRebalanceListener):
+    """Holds the group consumer and the lane tasks of one stage.
+
+    A rebalance stops nothing by itself: the group proposes, transactional ids decide. Lanes that stay run on, lanes
+    that leave finish their batch, lanes that come are started.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.lanes: dict[int, Lane] = {}
+        self.assigned = False
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._wanted: frozenset[int] = frozenset()
+        self._fenced_at: dict[int, float] = {}
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._gauge = metrics.LANES.labels(stage.name)
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Nothing: the coming assignment says which lanes end."""
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Note the lanes; the run loop starts and stops them (aiokafka swallows what is raised here)."""
+        places = list(assigned)
+        self._consumer.pause(*places)
+        self._wanted = frozenset(place.partition for place in places)
+        self._fenced_at.clear()
+        self.assigned = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Join the group and keep its lanes running until :meth:`stop`; raises what ends a lane, fencing aside."""
+        stage = self.stage
+        slot = stage.settings.slot
+        self._consumer = clients.member(
+            stage.settings,
+            stage.group,
+            LaneAssignor(lambda: self.lanes),
+            f"{stage.group}.{slot}" if slot else None,
+        )
+        self._consumer.subscribe(list(stage.inputs), listener=self)
+        await self._consumer.start()
+        try:
+            while not self._stopping:
+                await self._round()
+        finally:
+            await self._end_all()
+            await self._consumer.stop()
+
+    async def _round(self) -> None:
+        await self._consumer.getmany(timeout_ms=0)
+        self._reconcile()
+        waiters = {asyncio.ensure_future(self._wake.wait()), *self._tasks.values()}
+        _, pending = await asyncio.wait(waiters, timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
+        for waiter in pending - set(self._tasks.values()):
+            waiter.cancel()
+        self._wake.clear()
+        self._collect()
+
+    def _reconcile(self) -> None:
+        """Start the lanes that came, stop those that left."""
+        for number in self._wanted - self._tasks.keys() - self._fenced_at.keys():
+            lane = Lane(self.stage, number)
+            self.lanes[number] = lane
+            self._tasks[number] = asyncio.create_task(lane.run(), name=f"{self.stage.name}/{number}")
+        for number, lane in self.lanes.items():
+            if number not in self._wanted:
+                self._end(lane, number)
+        self._gauge.set(len(self.lanes))
+        now = time.monotonic()
+        for number, at in self._fenced_at.items():
+            if number in self._wanted and now - at > _FENCED_GRACE_S:
+                raise LaneLostError(
+                    f"lane {self.stage.name}/{number} was fenced {_FENCED_GRACE_S:.0f} s ago and the group has not been "
+                    "assigned anew: is another deployment using the same pipeline name?"
+                )
+
+    def _end(self, lane: Lane, number: int) -> None:
+        """A lane that works finishes its batch; one that still restores is cancelled."""
+        lane.stop()
+        if not lane.ready:
+            self._tasks[number].cancel()
+
+    def _collect(self) -> None:
+        for number, task in list(self._tasks.items()):
+            if not task.done():
+                continue
+            del self._tasks[number], self.lanes[number]
+            if task.cancelled():
+                continue
+            error = task.exception()
+            if isinstance(error, FencedError):
+                metrics.FENCED.labels(self.stage.name).inc()
+                self._fenced_at[number] = time.monotonic()
+                _log.info("lane fenced", stage=self.stage.name, lane=number)
+            elif error is not None:
+                raise error
+
+    def stop(self) -> None:
+        """Let the batches in flight commit, then leave the group."""
+        self._stopping = True
+        self._wake.set()
+
+    async def _end_all(self) -> None:
+        for number, lane in self.lanes.items():
+            self._end(lane, number)
+        if self._tasks:
+            results = await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            for result in results:
+                if isinstance(result, Exception) and not isinstance(result, FencedError):
+                    _log.error("lane ended badly while stopping", stage=self.stage.name, error=str(result))
+        self._gauge.set(0)

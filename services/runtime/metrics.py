@@ -1,0 +1,51 @@
+"""The one table of what the Kafka services measure; labels come from bounded sets, and children are cached."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LANE = ("stage", "lane")
+
+RECORDS_IN = Counter("rivermill_records_in_total", "Records read by a lane", _LANE)
+RECORDS_OUT = Counter("rivermill_records_out_total", "Records written by a lane, checkpoints included", _LANE)
+TOTALS = Gauge(
+    "rivermill_lane_total", "A total of the lane's account since its beginning, as checkpointed", (*_LANE, "what")
+)
+LAG = Gauge("rivermill_lag_records", "Committed records that the lane has not read yet", (*_LANE, "input"))
+PROCESS_SECONDS = Histogram(
+    "rivermill_batch_process_seconds", "Time in the pure core for one batch", _LANE, buckets=_SECONDS
+)
+COMMIT_SECONDS = Histogram(
+    "rivermill_batch_commit_seconds", "Time from the first send of a batch to its commit", _LANE, buckets=_SECONDS
+)
+EVENT_AGE_SECONDS = Histogram(
+    "rivermill_event_age_seconds", "From the raw record's arrival to the commit of this stage's output (newest of a batch)",
+    _LANE, buckets=(*_SECONDS, 30.0, 120.0, 600.0),
+)  # fmt: skip
+WATERMARK = Gauge("rivermill_watermark_seconds", "The lane's watermark (event time, seconds since the epoch)", _LANE)
+LANES = Gauge("rivermill_lanes", "Lanes that this process runs", ("stage",))
+FENCED = Counter("rivermill_lanes_fenced_total", "Lanes that ended because another process owns them", ("stage",))
+RESTORE_SECONDS = Histogram(
+    "rivermill_restore_seconds", "From a lane's start to its first fetch", ("stage",), buckets=(*_SECONDS, 30.0, 120.0)
+)
+PAUSED = Gauge("rivermill_input_paused", "1 while a bound keeps the lane from reading this input", (*_LANE, "input"))
+
+FRESHNESS_SECONDS = Histogram(
+    "rivermill_freshness_seconds",
+    "From a raw label's arrival to the commit of the first predictions made with it",
+    buckets=(*_SECONDS, 30.0),
+)
+STALENESS_SECONDS = Gauge("rivermill_serving_staleness_seconds", "Since the newest label in the serving state came in")
+SERVED_VERSION = Gauge("rivermill_served_version", "Version of the champion that is served", ("candidate",))
+SERVED_OFFSET = Gauge("rivermill_served_examples_offset", "examples_offset of the champion that is served")
+SWAPS = Counter("rivermill_served_swaps_total", "Times that the serving state was exchanged", ("how",))
+REFUSED = Counter("rivermill_served_refused_total", "Snapshots or parameters refused, by reason", ("reason",))
+
+PREQUENTIAL = Gauge(
+    "rivermill_prequential", "Metric on scores made before the label was known", ("candidate", "metric")
+)
+VERSIONS = Counter("rivermill_versions_published_total", "Versions published to the registry", ("candidate",))
+LIVE_BYTES = Gauge("rivermill_live_parameters_bytes", "Size of the last live parameters record")
+LIVE_WITHHELD = Gauge("rivermill_live_withheld", "1 for a candidate too large for live parameters", ("candidate",))
+INCIDENTS_OPEN = Gauge("rivermill_incidents_open", "Drift incidents open")

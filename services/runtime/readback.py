@@ -1,0 +1,85 @@
+"""Reading a stretch of a partition back: what a restore knows a lane by."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from services.runtime import clients
+from services.runtime.settings import Settings
+
+
+class LogTruncatedError(RuntimeError):
+    """Retention has removed records that a restore needs."""
+
+
+async def bounds(settings: Settings, topic: str, partition: int) -> tuple[int, int]:
+    """The partition's first offset and its high watermark (open transactions included)."""
+    consumer = clients.reader(settings, committed=False)
+    await consumer.start()
+    try:
+        place = TopicPartition(topic, partition)
+        first = await consumer.beginning_offsets([place])
+        last = await consumer.end_offsets([place])
+        return first[place], last[place]
+    finally:
+        await consumer.stop()
+
+
+async def records(settings: Settings, topic: str, partition: int, start: int, end: int) -> AsyncIterator[list[Any]]:
+    """Committed records with start <= offset < end, in lists.
+
+    Waits for transactions that are still open below ``end``: a checkpoint hidden behind one is not missed. A ``start``
+    below the log's first offset is LogTruncatedError.
+    """
+    if start >= end:
+        return
+    place = TopicPartition(topic, partition)
+    consumer = clients.reader(settings)
+    await consumer.start()
+    try:
+        first = (await consumer.beginning_offsets([place]))[place]
+        if start < first:
+            raise LogTruncatedError(
+                f"{topic}/{partition} begins at offset {first}, but a restore needs it from {start}: its retention "
+                "is shorter than what the pipeline must remember; raise retention.ms of this topic and see docs/operating.md"
+            )
+        consumer.assign([place])
+        consumer.seek(place, start)
+        while await consumer.position(place) < end:
+            fetched = (await consumer.getmany(place, timeout_ms=500)).get(place, [])
+            wanted = [record for record in fetched if record.offset < end]
+            if wanted:
+                yield wanted
+    finally:
+        await consumer.stop()
+
+
+async def everything(settings: Settings, topic: str, partition: int) -> AsyncIterator[list[Any]]:
+    """All committed records from the partition's first offset to its high watermark of now."""
+    first, last = await bounds(settings, topic, partition)
+    async for batch in records(settings, topic, partition, first, last):
+        yield batch
+
+
+async def last_keys(settings: Settings, topic: str, partition: int, count: int) -> list[bytes]:
+    """Keys of at least the last ``count`` committed records (all, if there are fewer), oldest first.
+
+    Offsets count transaction markers and aborted records too, so the stretch is widened backwards until it holds enough.
+    """
+    first, end = await bounds(settings, topic, partition)
+    keys: list[bytes] = []
+    stop, width = end, count + count // 4 + 1000
+    while stop > first and len(keys) < count:
+        start = max(first, stop - width)
+        earlier = [
+            record.key
+            async for batch in records(settings, topic, partition, start, stop)
+            for record in batch
+            if record.key is not None
+        ]
+        keys = earlier + keys
+        stop, width = start, width * 2
+    return keys

@@ -1,0 +1,115 @@
+"""Creating the topics of a pipeline and checking the shape of those that exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from schemas.topics import DEADLETTER_EXTRA_BYTES, Topic
+from services.runtime import clients
+from services.runtime.settings import Settings, SettingsError
+
+_TOPIC_ALREADY_EXISTS = 36
+_CHECKED = ("cleanup.policy", "message.timestamp.type")
+
+
+class TopicError(SettingsError):
+    """A topic that cannot be created or has the wrong shape: which, what is wrong, what to do."""
+
+
+async def partition_counts(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
+    """Partitions by topic; topics that do not exist are left out."""
+    described = await admin.describe_topics(list(names))
+    return {topic["topic"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
+
+
+async def topic_configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Configuration by topic."""
+    if not names:
+        return {}
+    responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+    return {
+        resource[3]: {entry[0]: entry[1] for entry in resource[4]}
+        for response in responses
+        for resource in response.resources
+    }
+
+
+async def ensure(settings: Settings, table: Sequence[Topic], foreign: Sequence[str] = ()) -> dict[str, int]:
+    """Create what is missing of ``table``, check what exists, and return the partitions of every topic by name.
+
+    ``foreign`` are a producer's own raw topics: they must exist, with any number of partitions; the dead-letter topic is
+    made to take the largest of their messages.
+    """
+    admin = await clients.admin(settings)
+    try:
+        counts = await partition_counts(admin, [*(topic.name for topic in table), *foreign])
+        _require_foreign(settings, counts, foreign)
+        largest = await _largest_message(admin, foreign)
+        missing = [topic for topic in table if topic.name not in counts]
+        await _create(admin, missing, settings.replication, largest)
+        present = [topic for topic in table if topic.name in counts]
+        _check(present, counts, await topic_configs(admin, [topic.name for topic in present]))
+        return counts | {topic.name: topic.partitions for topic in missing}
+    finally:
+        await admin.close()
+
+
+def _require_foreign(settings: Settings, counts: dict[str, int], foreign: Sequence[str]) -> None:
+    for name in foreign:
+        if name not in counts:
+            raise TopicError(
+                f"the topic {name!r} that the pipeline file names does not exist on {settings.broker}: create it, correct "
+                "[event] topic or [label] topic, or leave the key out to use a topic that Rivermill creates"
+            )
+
+
+async def _largest_message(admin: AIOKafkaAdminClient, foreign: Sequence[str]) -> int:
+    configs = await topic_configs(admin, foreign)
+    return max((int(config.get("max.message.bytes", "0")) for config in configs.values()), default=0)
+
+
+async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic], replication: int, largest: int) -> None:
+    if not missing:
+        return
+    new = [
+        NewTopic(
+            name=topic.name,
+            num_partitions=topic.partitions,
+            replication_factor=replication,
+            topic_configs=_config(topic, largest),
+        )
+        for topic in missing
+    ]
+    response = await admin.create_topics(new)
+    for error in response.topic_errors:
+        name, code, *rest = error
+        if code not in (0, _TOPIC_ALREADY_EXISTS):
+            raise TopicError(f"the topic {name!r} cannot be created (Kafka error {code}: {rest[0] if rest else ''})")
+
+
+def _config(topic: Topic, largest: int) -> dict[str, str]:
+    if topic.stream in ("deadletter", "rekeyed") and largest:
+        least = max(int(topic.config["max.message.bytes"]), largest + DEADLETTER_EXTRA_BYTES)
+        return {**topic.config, "max.message.bytes": str(least)}
+    return topic.config
+
+
+def _check(present: Sequence[Topic], counts: dict[str, int], configs: dict[str, dict[str, Any]]) -> None:
+    for topic in present:
+        if counts[topic.name] != topic.partitions:
+            raise TopicError(
+                f"the topic {topic.name!r} has {counts[topic.name]} partitions, the pipeline file wants "
+                f"{topic.partitions}: the number is fixed for the life of a pipeline name (records are placed by it). Set "
+                f"[topics] partitions = {counts[topic.name]}, or use a new pipeline name"
+            )
+        for key in _CHECKED:
+            wanted, found = topic.config.get(key), configs.get(topic.name, {}).get(key)
+            if wanted and found and set(wanted.split(",")) != set(found.split(",")):
+                raise TopicError(
+                    f"the topic {topic.name!r} has {key}={found}, expected {wanted}: change it with kafka-configs.sh, or "
+                    "delete the topic if nothing in it is needed"
+                )

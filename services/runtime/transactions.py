@@ -1,0 +1,152 @@
+"""Publishing a batch with its checkpoint: exactly once through two transactional ids, or at least once.
+
+Why two ids in turn: after a commit the same id waits some 20 ms for its transaction markers (CONCURRENT_TRANSACTIONS
+back-off); another id need not. They never overlap: a later commit must not jump over an earlier abort.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import IllegalOperation, ProducerFenced
+
+from services.domain.records import Out
+from services.runtime import clients
+from services.runtime.settings import Settings
+
+Place = tuple[str, int]
+"""A topic's full name and a partition."""
+
+
+class FencedError(RuntimeError):
+    """Another process owns the lane now: this one ends quietly."""
+
+
+class Publisher(Protocol):
+    """Sends a batch's records, checkpoint included, and says where each partition's output ended."""
+
+    async def publish(
+        self, sends: Mapping[Place, Iterable[Out]], group_offsets: Mapping[TopicPartition, int]
+    ) -> dict[Place, int]:
+        """All or nothing (exactly once) or acknowledged in order (at least once); offsets after the last records."""
+
+    async def close(self) -> None:
+        """Stop the producers."""
+
+
+async def _send(producer: AIOKafkaProducer, place: Place, outs: Iterable[Out]) -> list[asyncio.Future[Any]]:
+    topic, partition = place
+    futures = []
+    batch = producer.create_batch()
+    for out in outs:
+        record = {"key": out.key, "value": out.value, "timestamp": out.timestamp, "headers": out.headers}
+        if batch.append(**record) is None:
+            futures.append(await producer.send_batch(batch, topic, partition=partition))
+            batch = producer.create_batch()
+            batch.append(**record)
+    if batch.record_count():
+        futures.append(await producer.send_batch(batch, topic, partition=partition))
+    return futures
+
+
+async def _send_all(producer: AIOKafkaProducer, sends: Mapping[Place, Iterable[Out]]) -> list[asyncio.Future[Any]]:
+    futures: list[asyncio.Future[Any]] = []
+    try:
+        for place, outs in sends.items():
+            futures += await _send(producer, place, outs)
+    except BaseException:
+        for future in futures:
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        raise
+    return futures
+
+
+async def _acknowledged(futures: list[asyncio.Future[Any]]) -> dict[Place, int]:
+    """Await every send (``flush()`` hides errors); the offset of each place's last batch's first record."""
+    results = await asyncio.gather(*futures, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return {
+        (result.topic, result.partition): result.offset for result in results if not isinstance(result, BaseException)
+    }
+
+
+class ExactlyOnce:
+    """The pair of transactional producers of one lane; open it with :meth:`open`."""
+
+    def __init__(self, producers: tuple[AIOKafkaProducer, AIOKafkaProducer], group: str) -> None:
+        self._producers = producers
+        self._group = group
+        self._turn = 0
+
+    @classmethod
+    async def open(cls, settings: Settings, group: str, lane: int) -> ExactlyOnce:
+        """Start producer 0, then producer 1: each start fences the previous owner.
+
+        The order matters, and that the first transaction uses 0: two owners starting in different orders could each
+        commit one batch.
+        """
+        started: list[AIOKafkaProducer] = []
+        try:
+            for index in (0, 1):
+                producer = clients.transactional_producer(settings, f"{group}-{lane}-{index}")
+                started.append(producer)
+                await producer.start()
+        except BaseException:
+            await asyncio.gather(*(producer.stop() for producer in started), return_exceptions=True)
+            raise
+        return cls((started[0], started[1]), group)
+
+    async def publish(
+        self, sends: Mapping[Place, Iterable[Out]], group_offsets: Mapping[TopicPartition, int]
+    ) -> dict[Place, int]:
+        """One transaction; FencedError when another owner has the lane; any other error has an unknown outcome."""
+        producer = self._producers[self._turn]
+        self._turn ^= 1
+        try:
+            await producer.begin_transaction()
+            ends = await _acknowledged(await _send_all(producer, sends))
+            if group_offsets:
+                await producer.send_offsets_to_transaction(dict(group_offsets), self._group)
+            await producer.commit_transaction()
+        except (ProducerFenced, IllegalOperation) as error:
+            raise FencedError(str(error)) from error
+        return ends
+
+    async def close(self) -> None:
+        """Stop both producers; an open transaction is left for the next owner's InitProducerId to abort."""
+        await asyncio.gather(*(producer.stop() for producer in self._producers), return_exceptions=True)
+
+
+class AtLeastOnce:
+    """Outputs acknowledged first, then the checkpoint: after a crash the batch is done again."""
+
+    def __init__(self, producer: AIOKafkaProducer, state_topic: str) -> None:
+        self._producer = producer
+        self._state_topic = state_topic
+
+    @classmethod
+    async def open(cls, settings: Settings, state_topic: str) -> AtLeastOnce:
+        """Start an idempotent producer."""
+        producer = clients.idempotent_producer(settings)
+        await producer.start()
+        return cls(producer, state_topic)
+
+    async def publish(
+        self,
+        sends: Mapping[Place, Iterable[Out]],
+        group_offsets: Mapping[TopicPartition, int],  # noqa: ARG002 - only a transaction carries them
+    ) -> dict[Place, int]:
+        """Outputs, then state; raises what any send raised."""
+        outputs = {place: outs for place, outs in sends.items() if place[0] != self._state_topic}
+        state = {place: outs for place, outs in sends.items() if place[0] == self._state_topic}
+        ends = await _acknowledged(await _send_all(self._producer, outputs))
+        return ends | await _acknowledged(await _send_all(self._producer, state))
+
+    async def close(self) -> None:
+        """Stop the producer."""
+        await self._producer.stop()

@@ -1,0 +1,132 @@
+"""The worker shell: a Faust app for lifecycle, signals, web pages and control topics, with the data plane beside it.
+
+Control topics are broadcast: every process reads them from their start, so each start has a Faust app id of its own.
+They are read uncommitted. That is safe: ``models`` is written without transactions, and live parameters are a function
+of committed examples alone, whether or not the transaction that carries them commits.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import faust
+import structlog
+from faust.auth import SASLCredentials, SSLCredentials
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from services.runtime import logs
+from services.runtime.plane import DataPlane
+from services.runtime.settings import Settings, SettingsError
+from services.runtime.stage import Stage
+
+DEFAULT_PORTS = {"cleaning": 9101, "scoring": 9102, "learner": 9103, "drift": 9104}
+"""Where each service serves /metrics, /healthz and /readyz unless RIVERMILL_WEB_PORT says otherwise."""
+
+Handler = Callable[[bytes, int], Awaitable[None]]
+"""Handles one control record's value; the number is its offset."""
+_log = structlog.get_logger()
+
+
+def _credentials(settings: Settings) -> Any:
+    context = settings.ssl_context()
+    if "SASL" in settings.security_protocol:
+        credentials = SASLCredentials(
+            username=settings.sasl_username,
+            password=settings.sasl_password,
+            mechanism=settings.sasl_mechanism,
+            ssl_context=context,
+        )
+        if context is None:
+            credentials.protocol = "SASL_PLAINTEXT"
+        return credentials
+    return SSLCredentials(context) if context else None
+
+
+def make_app(service: str, pipeline: str, settings: Settings) -> Any:
+    """The Faust app of one process start: no tables, no leader topic, nothing declared, loopback unless told."""
+    return faust.App(
+        f"{pipeline}.{service}.{uuid.uuid4().hex}",
+        broker=";".join(f"kafka://{address.strip()}" for address in settings.broker.split(",")),
+        broker_credentials=_credentials(settings),
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=4 * 1024 * 1024,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        store="memory://",
+        datadir=str(settings.data_dir / "faust" / service),
+        web_bind=settings.bind,
+        web_host=settings.bind,
+        web_port=settings.web_port or DEFAULT_PORTS[service],
+        web_tables_enabled=False,
+        worker_redirect_stdouts=False,
+        stream_wait_empty=False,
+    )
+
+
+def _follow(app: Any, topic: str, handle: Handler) -> None:
+    """An agent on one control topic; a record that ``handle`` cannot use is its own affair to report."""
+
+    async def agent(stream: Any) -> None:
+        async for event in stream.events():
+            if event.value is not None:
+                await handle(event.value, event.message.offset)
+
+    app.agent(app.topic(topic, key_serializer="raw", value_serializer="raw"), name=f"follow.{topic}")(agent)
+
+
+def _pages(app: Any, plane: DataPlane) -> None:
+    @app.page("/metrics")  # type: ignore[untyped-decorator] # faust's decorators are untyped
+    async def metrics(view: Any, request: Any) -> Any:  # noqa: ARG001 - faust's signature
+        return view.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST.split(";")[0])
+
+    @app.page("/healthz")  # type: ignore[untyped-decorator] # as above
+    async def healthz(view: Any, request: Any) -> Any:  # noqa: ARG001 - faust's signature
+        stalled = plane.stalled()
+        return view.json({"healthy": not stalled, "stalled": stalled}, status=503 if stalled else 200)
+
+    @app.page("/readyz")  # type: ignore[untyped-decorator] # as above
+    async def readyz(view: Any, request: Any) -> Any:  # noqa: ARG001 - faust's signature
+        unready = plane.unready()
+        return view.json({"ready": not unready, "waiting": unready}, status=503 if unready else 200)
+
+
+def run(
+    service: str,
+    pipeline: str,
+    settings: Settings,
+    build: Callable[[], Awaitable[Sequence[Stage]]],
+    follow: Mapping[str, Handler] | None = None,
+) -> NoReturn:
+    """Run one service until SIGTERM or SIGINT (exit 0) or until something is really wrong (exit 1).
+
+    ``build`` makes the stages once the loop runs; ``follow`` maps full names of control topics to their handlers.
+    """
+    logs.configure(service, settings.log_level, settings.log_format)
+    app = make_app(service, pipeline, settings)
+    failed: list[BaseException] = []
+
+    async def crash(error: BaseException) -> None:
+        failed.append(error)
+        logging.getLogger("mode").setLevel(logging.CRITICAL)
+        logging.getLogger("faust").setLevel(logging.CRITICAL)
+        await app.crash(error)
+
+    plane = DataPlane(build, crash)
+    _pages(app, plane)
+    for topic, handle in (follow or {}).items():
+        _follow(app, topic, handle)
+    worker = faust.Worker(app, plane, loglevel=None, override_logging=False, quiet=True)
+    _log.info("service starts", pipeline=pipeline, pid=os.getpid(), broker=settings.broker, port=app.conf.web_port)
+    worker.execute_from_commandline()
+    sys.exit(1 if failed else 0)
+
+
+def fail(service: str, error: SettingsError | ValueError) -> NoReturn:
+    """One clear line for what a user can put right, and exit code 2."""
+    sys.stderr.write(f"{service}: {error}\n")
+    sys.exit(2)
