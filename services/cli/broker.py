@@ -1,0 +1,244 @@
+"""The embedded broker: Apache Kafka itself, one node in KRaft mode on the loopback address.
+
+It is what the demo, ``rivermill up`` without a broker and the integration tests run on; production is any Kafka.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from services.cli.broker_directory import HOST, BrokerError, answers, format_directory, in_use, ports
+from services.cli.jars import JarsError, jars
+from services.cli.java import JavaError, find_java
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 8.0
+_EXCEPTION = re.compile(r"(Caused by: )?[\w.$]+(Exception|Error): ")
+_LOG4J = Path(__file__).parent / "resources" / "log4j2.properties"
+_PROPERTIES = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "controller.listener.names": "CONTROLLER",
+    "auto.create.topics.enable": "false",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "8",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "8",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "min.insync.replicas": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    "message.max.bytes": str(12 * 1024 * 1024),
+    "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    "background.threads": "4",
+}
+# Ends the broker ($1) when the process at the other end of its standard input is gone, however that came about.
+_WATCHDOG = (
+    "read -r _; kill -TERM $1; i=0; while kill -0 $1 && [ $i -lt 80 ]; do sleep 0.1; i=$((i+1)); done; kill -KILL $1"
+)
+
+Progress = Callable[[str], None]
+
+
+class Broker:
+    """One embedded Kafka broker and its data directory.
+
+    ``port`` 0 chooses a free one. ``extra_properties`` go into ``server.properties`` and win over the defaults;
+    ``extra_listeners`` maps further listener names to their security protocol (``{"SECURE": "SASL_PLAINTEXT"}``), each
+    on a free port of its own, told by ``addresses``. The broker ends with the process that started it, even if that
+    is killed, unless ``detached``. Also a context manager.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int = 0,
+        heap: str = "512m",
+        extra_properties: Mapping[str, str] | None = None,
+        extra_listeners: Mapping[str, str] | None = None,
+        env: Mapping[str, str] = os.environ,
+        detached: bool = False,
+    ) -> None:
+        self.data_dir = data_dir.absolute()
+        self.log = self.data_dir / "broker.log"
+        self.addresses: dict[str, str] = {}
+        self.process: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
+        self._port = port
+        self._heap = heap
+        self._extra = dict(extra_properties or {})
+        self._protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **(extra_listeners or {})}
+        self._env = env
+        self._detached = detached
+
+    @property
+    def address(self) -> str:
+        """The bootstrap address, ``127.0.0.1:port``; known once started."""
+        return self.addresses["PLAINTEXT"]
+
+    @property
+    def running(self) -> bool:
+        """Whether the broker's process lives."""
+        return self.process is not None and self.process.poll() is None
+
+    def start(self, progress: Progress = lambda _: None, timeout: float = START_TIMEOUT_S) -> str:
+        """Start, wait until the broker answers, and return its bootstrap address; BrokerError if it cannot."""
+        if self.running:
+            return self.address
+        try:
+            java = find_java(self._env)
+            class_path = jars(self._env, progress)
+        except (JavaError, JarsError) as error:
+            raise BrokerError(str(error)) from error
+        self._prepare()
+        progress("starting Apache Kafka")
+        with (self.data_dir / "broker.out").open("wb") as out:
+            self.process = subprocess.Popen(  # noqa: S603 - our own command line, no shell
+                self._command(java, class_path),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=dict(self._env),
+                start_new_session=True,  # Ctrl-C is for the process that started us, which stops the broker last
+            )
+        if not self._detached:
+            self._watchdog = _watch(self.process.pid)
+        try:
+            self._await_answer(time.monotonic() + timeout)
+        except BaseException:
+            self.kill()
+            raise
+        progress(f"Apache Kafka answers at {self.address}")
+        return self.address
+
+    def stop(self, timeout: float = STOP_TIMEOUT_S) -> None:
+        """Stop cleanly; what still runs after ``timeout`` seconds is killed."""
+        if self.process is not None and self.running:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self._reap()
+
+    def kill(self) -> None:
+        """Kill with SIGKILL, as a crash would."""
+        if self.process is not None and self.running:
+            self.process.kill()
+        self._reap()
+
+    def pause(self) -> None:
+        """Freeze with SIGSTOP: connections stay open, nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on after :meth:`pause`."""
+        self._signal(signal.SIGCONT)
+
+    def __enter__(self) -> Broker:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.process is not None and self.running:
+            self.process.send_signal(number)
+
+    def _reap(self) -> None:
+        if self.process is not None:
+            self.process.wait()
+        if self._watchdog is not None:
+            self._watchdog.kill()
+            self._watchdog.communicate()
+            self._watchdog = None
+
+    def _prepare(self) -> None:
+        """Check and format the data directory, choose ports, write ``server.properties``."""
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            if in_use(self.data_dir / "kafka"):
+                raise BrokerError(
+                    f"a broker already runs on {self.data_dir}: stop it, or choose another data directory"
+                )
+            format_directory(self.data_dir / "kafka")
+            chosen = ports(self._port, len(self._protocols))
+            self.addresses = {name: f"{HOST}:{port}" for name, port in zip(self._protocols, chosen, strict=True)}
+            text = "".join(f"{key}={value}\n" for key, value in self._properties().items())
+            (self.data_dir / "server.properties").write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise BrokerError(
+                f"the broker's data directory {self.data_dir} cannot be used: {error}; set RIVERMILL_DATA_DIR to another"
+            ) from error
+
+    def _properties(self) -> dict[str, str]:
+        listeners = {name: f"{name}://{address}" for name, address in self.addresses.items()}
+        return {
+            **_PROPERTIES,
+            "log.dirs": str(self.data_dir / "kafka"),
+            "controller.quorum.voters": f"1@{self.addresses['CONTROLLER']}",
+            "listeners": ",".join(listeners.values()),
+            "advertised.listeners": ",".join(each for name, each in listeners.items() if name != "CONTROLLER"),
+            "listener.security.protocol.map": ",".join(f"{name}:{kind}" for name, kind in self._protocols.items()),
+            **self._extra,
+        }
+
+    def _command(self, java: str, class_path: list[Path]) -> list[str]:
+        return [
+            java,
+            f"-Xmx{self._heap}",
+            f"-Xms{self._heap}",
+            "-XX:+UseSerialGC",
+            "-Xshare:auto",
+            "-Djava.awt.headless=true",
+            f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}",
+            f"-Drivermill.broker.log={self.log}",
+            "-cp",
+            os.pathsep.join(map(str, class_path)),
+            "kafka.Kafka",
+            str(self.data_dir / "server.properties"),
+        ]
+
+    def _await_answer(self, deadline: float) -> None:
+        while not answers(self.address):
+            if not self.running:
+                raise BrokerError(f"Apache Kafka ended while starting: {self._last_words()} (log: {self.log})")
+            if time.monotonic() > deadline:
+                raise BrokerError(f"Apache Kafka does not answer at {self.address} in time; its log is {self.log}")
+            time.sleep(0.05)
+
+    def _last_words(self) -> str:
+        for path in (self.log, self.data_dir / "broker.out"):
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+            if wrong := [line for line in lines if _EXCEPTION.match(line)] or [
+                line for line in lines if " ERROR " in line
+            ]:
+                return wrong[-1][:300]
+        return "it gave no reason"
+
+
+def _watch(pid: int) -> subprocess.Popen[bytes]:
+    """A process of its own session that ends the broker when this one is gone (its pipe closes)."""
+    return subprocess.Popen(  # noqa: S603 - constant script, no user input
+        ["/bin/sh", "-c", _WATCHDOG, "broker-watchdog", str(pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )

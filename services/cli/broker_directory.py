@@ -1,0 +1,90 @@
+"""The embedded broker's data directory: formatting, who uses it, free ports, and whether the broker answers."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+from contextlib import ExitStack
+from pathlib import Path
+
+HOST = "127.0.0.1"
+CLUSTER_ID = "cml2ZXJtaWxsLWJyb2tlcg"
+"""Base64 of "rivermill-broker": tells our data directories from those of other clusters."""
+_META = f"version=1\ncluster.id={CLUSTER_ID}\nnode.id=1\n"
+# Metadata v4 for no topic: key 3, version 4, correlation 1, no client id, topics [], no creation
+_METADATA_REQUEST = struct.pack(">ihhihib", 15, 3, 4, 1, -1, 0, 0)
+_METADATA_ANSWER = struct.Struct(">iiii")  # size, correlation, throttle time, number of brokers
+
+
+class BrokerError(RuntimeError):
+    """The embedded broker cannot run: what is in the way and what to do, in one line."""
+
+
+def format_directory(logs: Path) -> None:
+    """Make ``logs`` a KRaft log directory of our cluster id, or check that it is one.
+
+    This is what ``kafka-storage format`` leaves behind, without a second JVM: with no bootstrap record Kafka starts
+    at its newest production metadata version (KIP-778).
+    """
+    meta = logs / "meta.properties"
+    if meta.exists():
+        if f"cluster.id={CLUSTER_ID}" not in meta.read_text(encoding="utf-8").splitlines():
+            raise BrokerError(
+                f"{logs} holds the data of another Kafka cluster: the embedded broker leaves it alone; "
+                "set RIVERMILL_DATA_DIR to another directory"
+            )
+        return
+    if logs.exists() and any(logs.iterdir()):
+        raise BrokerError(f"{logs} is neither empty nor a broker's: set RIVERMILL_DATA_DIR to another directory")
+    logs.mkdir(parents=True, exist_ok=True)
+    meta.write_text(_META, encoding="utf-8")
+
+
+def in_use(logs: Path) -> bool:
+    """Whether a living broker holds the log directory: Kafka keeps its ``.lock`` file locked."""
+    lock = logs / ".lock"
+    if not lock.exists():
+        return False
+    with lock.open("r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def ports(first: int, count: int) -> list[int]:
+    """``count`` free ports on the loopback address, the first one as asked for unless 0; BrokerError if it is taken."""
+    with ExitStack() as held:
+        chosen = []
+        for wanted in (first, *[0] * (count - 1)):
+            listener = held.enter_context(socket.socket())
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind((HOST, wanted))
+            except OSError as error:
+                raise BrokerError(
+                    f"port {wanted} on {HOST} cannot be had ({error.strerror}): stop what listens there, or choose "
+                    "another port (0 takes a free one)"
+                ) from error
+            chosen.append(int(listener.getsockname()[1]))
+        return chosen
+
+
+def answers(address: str, timeout: float = 2.0) -> bool:
+    """Whether a broker at ``address`` answers a metadata request and names at least one living broker."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout) as connection:
+            connection.sendall(_METADATA_REQUEST)
+            received = b""
+            while len(received) < _METADATA_ANSWER.size:
+                chunk = connection.recv(4096)
+                if not chunk:
+                    return False
+                received += chunk
+    except OSError:
+        return False
+    brokers: int = _METADATA_ANSWER.unpack_from(received)[3]
+    return brokers > 0

@@ -1,0 +1,36 @@
+"""What the tests share: one real broker a session, a pipeline name a test."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from services.cli.broker import Broker, BrokerError
+
+
+@pytest.fixture(scope="session")
+def embedded_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """The session's Apache Kafka, started for the first test that asks; if it cannot start, those tests fail."""
+    broker = Broker(tmp_path_factory.mktemp("broker"))
+    try:
+        broker.start()
+    except BrokerError as error:
+        pytest.fail(f"the tests need the embedded broker: {error}", pytrace=False)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
+def broker(embedded_broker: Broker) -> str:
+    """Bootstrap address of the session's broker."""
+    return embedded_broker.address
+
+
+@pytest.fixture
+def pipeline_name(request: pytest.FixtureRequest) -> str:
+    """A pipeline name no other test has, so that topics and groups are never shared."""
+    test = re.sub(r"[^a-z0-9]+", "-", str(request.node.name).lower()).strip("-")[:40].rstrip("-")
+    return f"t{secrets.token_hex(4)}-{test}"
