@@ -16,6 +16,7 @@ from services.domain.spec_tables import Problem, Spec
 Path = tuple[str | int, ...]
 _INT64 = 2**63
 _SHOWN = 60
+_DEEPEST = 8
 
 
 def decode(raw: Mapping[str, Any], problems: list[Problem]) -> Spec | None:
@@ -35,17 +36,22 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def shown(value: object) -> str:
     """A value as TOML would write it, cut to a readable length."""
-    if isinstance(value, Mapping):
-        return "a table"
     if isinstance(value, bool):
         return str(value).lower()
-    text = f'"{value}"' if isinstance(value, str) else str(value)
+    if isinstance(value, Mapping):
+        text = f"{{ {', '.join(f'{key} = {shown(inner)}' for key, inner in value.items())} }}" if value else "{}"
+    elif isinstance(value, list | tuple):
+        text = f"[{', '.join(map(shown, value))}]"
+    else:
+        text = f'"{value}"' if isinstance(value, str) else str(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def _plain(value: object, path: Path, problems: list[Problem]) -> None:
     """No infinities, no NaN, no integer that JSON readers would round, no text that is not Unicode."""
-    if isinstance(value, Mapping):
+    if len(path) > _DEEPEST:
+        problems.append(Problem(path[:_DEEPEST], "expected a value, got tables or lists nested without end"))
+    elif isinstance(value, Mapping):
         for key, inner in value.items():
             _plain(key, path, problems)
             _plain(inner, (*path, key), problems)

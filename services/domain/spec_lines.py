@@ -8,6 +8,9 @@ import tomllib
 
 Path = tuple[str | int, ...]
 
+_DEEPEST = 16
+"""Keys of more parts than this are noted up to here: no pipeline file has them."""
+
 _BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
 _SPACE = re.compile(r"[ \t]*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -70,7 +73,7 @@ class _Scanner:
             self.at += 1
 
     def _note(self, base: Path, key: Path, offset: int) -> Path:
-        for end in range(1, len(key) + 1):
+        for end in range(1, min(len(key), _DEEPEST) + 1):
             self.offsets.setdefault(base + key[:end], offset)
         return base + key
 
