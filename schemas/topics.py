@@ -65,7 +65,7 @@ def topics(pipeline: str, partitions: int, retention_ms: int, horizon_ms: int, r
     big = {"max.message.bytes": str(MAX_MESSAGE_BYTES + DEADLETTER_EXTRA_BYTES)}
 
     def row(
-        stream: str, key: str, count: int, config: dict[str, str], contract: str | None, by: str, to: str
+        stream: str, key: str, count: int, config: dict[str, str], contract: str | None = None, *, by: str, to: str
     ) -> Topic:
         if replication >= 3:  # noqa: PLR2004 - the least factor that survives the loss of one of its in-sync replicas
             config = {**config, "min.insync.replicas": "2"}
@@ -77,28 +77,27 @@ def topics(pipeline: str, partitions: int, retention_ms: int, horizon_ms: int, r
     days = _kept(retention_ms, **limit)
     label_days = _kept(labelled_ms, **limit)
     ever = _kept(FOR_EVER, **limit)
+    live = {"cleanup.policy": "compact,delete", "retention.ms": str(6 * 60 * _MINUTE_MS), **small, **limit}
     return (
-        row("events.raw", "event id or anything", n, _kept(retention_ms, **arrival, **limit), None,
-            "producers", "cleaning"),
-        row("labels.raw", "event id or anything", n, _kept(retention_ms, **arrival, **limit), None,
-            "producers", "cleaning"),
-        row("rekeyed", "event id", n, _kept(retention_ms, **big), None, "cleaning", "cleaning"),
-        row("events.clean", "event id", n, days, "schemas.events.CleanEvent", "cleaning", "scoring cleaning"),
-        row("labels.clean", "event id", n, label_days, "schemas.labels.CleanLabel", "cleaning", "learner"),
+        row("events.raw", "event id or anything", n, _kept(retention_ms, **arrival, **limit),
+            by="producers", to="cleaning"),
+        row("labels.raw", "event id or anything", n, _kept(retention_ms, **arrival, **limit),
+            by="producers", to="cleaning"),
+        row("rekeyed", "event id", n, _kept(retention_ms, **big), by="cleaning", to="cleaning"),
+        row("events.clean", "event id", n, days, "schemas.events.CleanEvent", by="cleaning", to="scoring cleaning"),
+        row("labels.clean", "event id", n, label_days, "schemas.labels.CleanLabel", by="cleaning", to="learner"),
         row("predictions", "event id", n, label_days, "schemas.predictions.Prediction",
-            "scoring", "consumers learner drift"),
-        row("outcomes", "event id", n, label_days, "schemas.outcomes.Outcome", "learner", "consumers learner"),
-        row("examples", "event id", 1, ever, "schemas.examples.Record", "learner", "learner drift"),
-        row("summaries", "input partition", 1, days, "schemas.summaries.Summary", "drift", "drift"),
+            by="scoring", to="consumers learner drift"),
+        row("outcomes", "event id", n, label_days, "schemas.outcomes.Outcome", by="learner", to="consumers learner"),
+        row("examples", "event id", 1, ever, "schemas.examples.Record", by="learner", to="learner drift"),
+        row("summaries", "input partition", 1, days, "schemas.summaries.Summary", by="drift", to="drift"),
         row("alerts", "incident id", 1, _kept(365 * _DAY_MS, **limit), "schemas.alerts.Alert",
-            "drift scoring learner", "consumers"),
+            by="drift scoring learner", to="consumers"),
         row("models", "alias", 1, _compacted(**small, **limit), "schemas.models.AliasRecord",
-            "registry", "scoring learner registry"),
-        row("parameters", "live", 1,
-            {"cleanup.policy": "compact,delete", "retention.ms": str(6 * 60 * _MINUTE_MS), **small, **limit},
-            "schemas.parameters.LiveParameters", "learner", "scoring"),
-        row("deadletter", "as the original", n, _kept(28 * _DAY_MS, **big), None,
-            "cleaning scoring learner drift", "operators"),
-        *(row(f"state.{service}", "stage/lane", n, state, "schemas.state.Checkpoint", service, service)
+            by="registry", to="scoring learner registry"),
+        row("parameters", "live", 1, live, "schemas.parameters.LiveParameters", by="learner", to="scoring"),
+        row("deadletter", "as the original", n, _kept(28 * _DAY_MS, **big),
+            by="cleaning scoring learner drift", to="operators"),
+        *(row(f"state.{service}", "stage/lane", n, state, "schemas.state.Checkpoint", by=service, to=service)
           for service in SERVICES),
     )  # fmt: skip
