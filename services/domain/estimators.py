@@ -1,0 +1,103 @@
+"""River estimators as candidates: they see an event as one flat dict, and a failed step leaves no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import isfinite
+from typing import Any, Literal
+
+from services.domain import pickles
+from services.domain.columns import Moves, Row
+from services.domain.encodings import names
+from services.domain.plan import Plan, text
+
+JOURNAL = 5_000
+"""Steps remembered since the last dump; one more makes a dump."""
+
+Flat = dict[str, Any]
+
+
+class Estimator:
+    """One River classifier or regressor.
+
+    ``learn_one`` is not atomic, and copying a forest takes seconds. So the steps since the last dump are remembered:
+    when one fails, the estimator is loaded from that dump and learns the others again. What a sequence of steps
+    leads to thus never depends on when dumps were made.
+    """
+
+    codec: Literal["pickle"] = "pickle"
+
+    def __init__(self, make: Callable[[], Any], plan: Plan, also: Iterable[pickles.Global], data: bytes | None) -> None:
+        self._make = make
+        self._also = tuple(also)
+        self._plan(plan)
+        self._dumped = data
+        self._journal: list[tuple[Flat, bool | float, float]] = []
+        self._estimator = self._rebuilt()
+
+    def _plan(self, plan: Plan) -> None:
+        self._binary = plan.task == "binary"
+        self._plain = plan.numbers
+        self._texts = tuple(field.name for field in plan.fields if len(field.by) == 1)
+        self._encoded = tuple(names(plan).items())
+
+    def _rebuilt(self) -> Any:
+        return self._make() if self._dumped is None else pickles.load(self._dumped, self._also)
+
+    def flat(self, row: Row) -> Flat:
+        """The event as one dict: numbers and encoded numbers (missing ones absent), all else as text."""
+        features = row.features
+        flat: Flat = {name: value for name in self._plain if (value := features.get(name)) is not None}
+        for name in self._texts:
+            flat[name] = text(features.get(name))
+        for name, columns in self._encoded:
+            flat.update(zip(columns, row.encoded.get(name, ()), strict=False))
+        return flat
+
+    def score(self, row: Row) -> float:
+        """P(true), 0.5 before anything is known, or the estimate. Raises whatever the estimator raises."""
+        if not self._binary:
+            return _finite(self._estimator.predict_one(self.flat(row)) or 0.0)
+        probabilities = self._estimator.predict_proba_one(self.flat(row))
+        return _finite(probabilities.get(True, 0.0)) if probabilities else 0.5
+
+    def learn(self, row: Row, label: float, weight: float) -> bool:
+        """One step; False, and the estimator as it was, when it fails."""
+        step = (self.flat(row), bool(label) if self._binary else label, weight)
+        try:
+            _learn(self._estimator, *step)
+        except BaseException as error:
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # Rust's, by PyO3
+                raise
+            self._estimator = self._rebuilt()
+            for past in self._journal:
+                _learn(self._estimator, *past)
+            return False
+        self._journal.append(step)
+        if len(self._journal) >= JOURNAL:
+            self.dump()
+        return True
+
+    def moved(self, _moves: Moves, plan: Plan) -> None:
+        """Follow a new plan: features come and go by name."""
+        self._plan(plan)
+
+    def dump(self) -> bytes:
+        """A compact pickle."""
+        self._dumped = pickles.dump(self._estimator, self._also)
+        self._journal.clear()
+        return self._dumped
+
+
+def _learn(estimator: Any, flat: Flat, label: bool | float, weight: float) -> None:
+    if weight == 1.0:
+        estimator.learn_one(flat, label)
+    else:
+        estimator.learn_one(flat, label, w=weight)
+
+
+def _finite(score: float) -> float:
+    if not isfinite(score):
+        message = f"the estimator's prediction is {score}, not a finite number"
+        raise ValueError(message)
+    return float(score)

@@ -1,0 +1,95 @@
+"""The served state: the encodings, the champion and the challengers that scoring computes one prediction with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from schemas.models import AliasRecord
+from schemas.predictions import ChallengerScore, ModelRef
+from services.domain.catalogue import Model
+from services.domain.columns import Columns
+from services.domain.encodings import ServedEncodings
+from services.domain.plan import Encoded, Features
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One candidate's state: what to score with, and what a prediction says of it."""
+
+    ref: ModelRef
+    log_id: str
+    columns: Columns
+    model: Model
+    encodings: ServedEncodings
+    """As of the same offset."""
+
+    @property
+    def position(self) -> tuple[str, int]:
+        """Which state is newer: the greater log id, then the greater offset."""
+        return self.log_id, self.ref.examples_offset
+
+
+class Served:
+    """What a lane of scoring serves until the next swap. ``failures`` counts challengers' scores that failed."""
+
+    __slots__ = ("_challengers", "champion", "encodings", "encodings_offset", "failures")
+
+    def __init__(
+        self, champion: Part, challengers: Sequence[Part], encodings: ServedEncodings, encodings_offset: int
+    ) -> None:
+        self.champion = champion
+        self.encodings = encodings
+        self.encodings_offset = encodings_offset
+        self.failures = 0
+        self._challengers = [
+            (part.columns, part.model, part.ref.candidate, part.ref.version, part.ref.examples_offset)
+            for part in challengers
+        ]
+
+    def score(self, features: Features, encoded: Encoded) -> tuple[float, list[ChallengerScore]]:
+        """The champion's score and the challengers', of the same features.
+
+        Raises what the champion raises; a challenger that fails is left out and counted.
+        """
+        columns = self.champion.columns
+        row = columns.row(features, encoded)
+        score = self.champion.model.score(row)
+        scores = []
+        for own, model, candidate, version, offset in self._challengers:
+            try:
+                other = model.score(row if own is columns else own.row(features, encoded))
+            except Exception:  # noqa: BLE001 - a challenger is any estimator; it must not cost a prediction
+                self.failures += 1
+            else:
+                scores.append(ChallengerScore(candidate, version, offset, other))
+        return score, scores
+
+
+def assemble(
+    champion: AliasRecord, challengers: Sequence[AliasRecord], live: Mapping[str, Part], stored: Mapping[str, Part]
+) -> Served | None:
+    """What the aliases ask for, from live state by candidate and loaded snapshots by sha256; None if it lacks the champion.
+
+    An alias that is live takes the newer of both, a pinned one exactly its snapshot. Challengers at hand are served,
+    others left out. The encodings are the newest there are, also beside a pinned champion.
+    """
+    first = _chosen(champion, live, stored)
+    if first is None:
+        return None
+    others = [part for alias in challengers if (part := _chosen(alias, live, stored)) is not None]
+    newest = max([*live.values(), first, *others], key=lambda part: part.position)
+    return Served(
+        first,
+        [part for part in others if part.ref.candidate != first.ref.candidate],
+        newest.encodings,
+        newest.ref.examples_offset,
+    )
+
+
+def _chosen(alias: AliasRecord, live: Mapping[str, Part], stored: Mapping[str, Part]) -> Part | None:
+    pinned = stored.get(alias.snapshot_sha256)
+    current = live.get(alias.candidate)
+    if not alias.live or current is None:
+        return pinned
+    return current if pinned is None or current.position >= pinned.position else pinned

@@ -1,0 +1,91 @@
+"""Scoring's core: clean events in, predictions out, with whatever state is served at the time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from schemas.codec import encode
+from schemas.events import CleanEvent
+from schemas.predictions import Prediction
+from services.domain.deadletters import dead_letter
+from services.domain.records import MAX_VALUE_BYTES, Incoming, Out, Output, Standing
+from services.domain.served import Served
+
+_decode = msgspec.json.Decoder(CleanEvent).decode
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError)
+
+
+class Score:
+    """One lane of scoring: ``lane`` is the partition it reads and writes, of ``partitions``.
+
+    It has no state but its totals; :meth:`serve` must have been called before :meth:`process`.
+    """
+
+    def __init__(self, lane: int, partitions: int, *, binary: bool, threshold: float = 0.5) -> None:
+        self.totals: dict[str, int] = {"in": 0, "predictions": 0}
+        self._lane = lane
+        self._deadletter = lane % partitions
+        self._binary = binary
+        self._threshold = threshold
+        self._served: Served | None = None
+
+    def serve(self, served: Served) -> None:
+        """Score with this state from the next batch on."""
+        self._served = served
+
+    @property
+    def served(self) -> Served | None:
+        """What is served now; None: nothing yet, and no batch may be processed."""
+        return self._served
+
+    def process(self, batch: Sequence[Incoming], _now: int) -> Output:
+        """One prediction or one dead letter for each event, with its Kafka timestamp."""
+        served = self._served
+        if served is None:
+            message = "no champion is served yet: the lane must wait for one before it fetches events"
+            raise RuntimeError(message)
+        output = Output()
+        send = output.to("predictions", self._lane).append
+        champion = served.champion.ref
+        for record in batch:
+            try:
+                event = _decode(record.value)  # type: ignore[arg-type]
+            except _UNREADABLE as error:
+                self._reject(output, record, "undecodable", f"not a clean event: {error}", error)
+                continue
+            try:
+                features = event.features
+                encoded = served.encodings.encode(features)
+                score, challengers = served.score(features, encoded)
+            except Exception as error:  # noqa: BLE001 - the champion may be any estimator; no event may stop the lane
+                message = f"{champion.candidate} version {champion.version} cannot score it: {error}"
+                self._reject(output, record, "unscorable", message, error)
+                continue
+            value = encode(
+                Prediction(
+                    event.event_id, event.time, score, score >= self._threshold if self._binary else score, champion,
+                    served.encodings_offset, challengers, features, encoded, event.spec,
+                )
+            )  # fmt: skip
+            if len(value) > MAX_VALUE_BYTES - 1024:
+                message = f"its prediction has {len(value)} bytes, more than the topic takes"
+                self._reject(output, record, "output_too_large", message)
+                continue
+            send(Out(event.event_id.encode(), value, record.timestamp))
+        self.totals["in"] += len(batch)
+        self.totals["predictions"] += len(output.sends["predictions", self._lane])
+        return output
+
+    def _reject(
+        self, output: Output, record: Incoming, rule: str, message: str, error: Exception | None = None
+    ) -> None:
+        exception = type(error).__name__ if error else ""
+        output.to("deadletter", self._deadletter).append(dead_letter(record, "score", rule, message, exception))
+        total = f"deadletter.{rule}"
+        self.totals[total] = self.totals.get(total, 0) + 1
+
+    def standing(self) -> Standing:
+        """Scoring keeps nothing: a checkpoint holds its offsets and totals."""
+        return Standing()
