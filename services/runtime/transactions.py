@@ -37,34 +37,34 @@ class Publisher(Protocol):
         """Stop the producers."""
 
 
-async def _send(producer: AIOKafkaProducer, place: Place, outs: Iterable[Out]) -> list[asyncio.Future[Any]]:
+Sent = list["asyncio.Future[Any]"]
+
+
+async def _send(producer: AIOKafkaProducer, place: Place, outs: Iterable[Out], sent: Sent) -> None:
     topic, partition = place
-    futures = []
     batch = producer.create_batch()
     for out in outs:
         record = {"key": out.key, "value": out.value, "timestamp": out.timestamp, "headers": out.headers}
         if batch.append(**record) is None:
-            futures.append(await producer.send_batch(batch, topic, partition=partition))
+            sent.append(await producer.send_batch(batch, topic, partition=partition))
             batch = producer.create_batch()
             batch.append(**record)
     if batch.record_count():
-        futures.append(await producer.send_batch(batch, topic, partition=partition))
-    return futures
+        sent.append(await producer.send_batch(batch, topic, partition=partition))
 
 
-async def _send_all(producer: AIOKafkaProducer, sends: Mapping[Place, Iterable[Out]]) -> list[asyncio.Future[Any]]:
-    futures: list[asyncio.Future[Any]] = []
+async def _send_all(producer: AIOKafkaProducer, sends: Mapping[Place, Iterable[Out]]) -> Sent:
+    sent: Sent = []
     try:
         for place, outs in sends.items():
-            futures += await _send(producer, place, outs)
+            await _send(producer, place, outs, sent)
     except BaseException:
-        for future in futures:
-            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.gather(*sent, return_exceptions=True)
         raise
-    return futures
+    return sent
 
 
-async def _acknowledged(futures: list[asyncio.Future[Any]]) -> dict[Place, int]:
+async def _acknowledged(futures: Sent) -> dict[Place, int]:
     """Await every send (``flush()`` hides errors); the offset of each place's last batch's first record."""
     results = await asyncio.gather(*futures, return_exceptions=True)
     for result in results:
