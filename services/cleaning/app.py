@@ -11,31 +11,20 @@ from services.runtime.launch import Deployment
 from services.runtime.stage import Driver, Stage
 
 
-async def stages(deployment: Deployment) -> Sequence[Stage]:
+def stages(deployment: Deployment, counts: dict[str, int]) -> Sequence[Stage]:
     """The stage ``clean``: one lane for each partition of whichever raw topic has most."""
-    counts = await deployment.ensure_topics()
     spec, settings, partitions = deployment.spec, deployment.settings, deployment.partitions
     topics = Inputs(events=deployment.events_topic, labels=deployment.labels_topic, rekeyed=deployment.topic("rekeyed"))
 
-    async def open_lane(lane: int, checkpoint: Checkpoint | None) -> Driver:
+    async def open_clean(lane: int, checkpoint: Checkpoint | None) -> Driver:
         core = Clean(spec, lane, partitions, topics)
-        keys: list[bytes] = []
-        if lane < partitions:
-            clean = deployment.topic("events.clean")
-            keys = await readback.last_keys(settings, clean, lane, spec.event.dedupe_ids)
         if checkpoint is not None:
+            keys: list[bytes] = []
+            if lane < partitions:
+                clean = deployment.topic("events.clean")
+                keys = await readback.last_keys(settings, clean, lane, spec.event.dedupe_ids)
             core.restore(bytes(checkpoint.data), checkpoint.totals, keys)
         return Driver(core)
 
-    return [
-        Stage(
-            service="cleaning",
-            name="clean",
-            pipeline=deployment.name,
-            partitions=partitions,
-            counts={topic: counts[topic] for topic in (topics.rekeyed, topics.events, topics.labels)},
-            open=open_lane,
-            settings=settings,
-            delivery=settings.delivery,
-        )
-    ]
+    inputs = {topic: counts[topic] for topic in (topics.rekeyed, topics.events, topics.labels)}
+    return [deployment.stage("cleaning", "clean", inputs, open_clean, delivery=settings.delivery)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from schemas.state import Checkpoint
+from services.domain.records import Incoming
 from services.runtime import readback
 from services.runtime.settings import Settings
 
@@ -37,9 +38,9 @@ async def last(settings: Settings, topic: str, partition: int, key: bytes) -> Ch
         ) from error
 
 
-async def spilled(settings: Settings, topic: str, partition: int, prefix: bytes) -> list[object]:
+async def spilled(settings: Settings, topic: str, partition: int, prefix: bytes) -> list[Incoming]:
     """The newest record of every key that begins with ``prefix``, tombstones left out."""
-    newest: dict[bytes, object] = {}
+    newest: dict[bytes, Incoming] = {}
     async for batch in readback.everything(settings, topic, partition):
         for record in batch:
             if record.key and record.key.startswith(prefix):

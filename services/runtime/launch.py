@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from schemas.topics import Topic, topic_name, topics
 from services.domain.spec import Spec, SpecError, duration, parse, spec_hash
 from services.runtime import topics as kafka_topics
 from services.runtime.settings import Settings, from_environment
+from services.runtime.stage import Opener, Stage
 
 _MILLISECOND = timedelta(milliseconds=1)
 _EPILOG = """
@@ -74,6 +77,19 @@ class Deployment:
             if foreign
         }
         return [topic for topic in own if topic.stream not in replaced]
+
+    def stage(self, service: str, name: str, counts: Mapping[str, int], opener: Opener, **more: Any) -> Stage:
+        """A stage of this pipeline; ``counts`` has the partitions of its inputs by full topic name."""
+        return Stage(
+            service=service,
+            name=name,
+            pipeline=self.name,
+            partitions=self.partitions,
+            counts=counts,
+            open=opener,
+            settings=self.settings,
+            **more,
+        )
 
     async def ensure_topics(self) -> dict[str, int]:
         """Create and check the topics; the partitions of each by full name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.runtime import clients
 from services.runtime.settings import Settings
@@ -15,17 +15,36 @@ class LogTruncatedError(RuntimeError):
     """Retention has removed records that a restore needs."""
 
 
-async def bounds(settings: Settings, topic: str, partition: int) -> tuple[int, int]:
-    """The partition's first offset and its high watermark (open transactions included)."""
-    consumer = clients.reader(settings, committed=False)
-    await consumer.start()
-    try:
+class Watcher:
+    """Asks for offsets again and again over one connection; close it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """The partition's first offset and its high watermark (open transactions included)."""
+        if self._consumer is None:
+            self._consumer = clients.reader(self._settings, committed=False)
+            await self._consumer.start()
         place = TopicPartition(topic, partition)
-        first = await consumer.beginning_offsets([place])
-        last = await consumer.end_offsets([place])
+        first = await self._consumer.beginning_offsets([place])
+        last = await self._consumer.end_offsets([place])
         return first[place], last[place]
+
+    async def close(self) -> None:
+        """Stop the consumer, if it was needed."""
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+
+async def bounds(settings: Settings, topic: str, partition: int) -> tuple[int, int]:
+    """The partition's first offset and its high watermark (open transactions included), asked once."""
+    watcher = Watcher(settings)
+    try:
+        return await watcher.bounds(topic, partition)
     finally:
-        await consumer.stop()
+        await watcher.close()
 
 
 async def records(settings: Settings, topic: str, partition: int, start: int, end: int) -> AsyncIterator[list[Any]]:

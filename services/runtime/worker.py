@@ -19,7 +19,8 @@ import structlog
 from faust.auth import SASLCredentials, SSLCredentials
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from services.runtime import logs
+from services.domain.spec import SpecError
+from services.runtime import launch, logs
 from services.runtime.plane import DataPlane
 from services.runtime.settings import Settings, SettingsError
 from services.runtime.stage import Stage
@@ -130,3 +131,21 @@ def fail(service: str, error: SettingsError | ValueError) -> NoReturn:
     """One clear line for what a user can put right, and exit code 2."""
     sys.stderr.write(f"{service}: {error}\n")
     sys.exit(2)
+
+
+def serve(
+    service: str,
+    description: str,
+    stages: Callable[[launch.Deployment, dict[str, int]], Sequence[Stage]],
+) -> NoReturn:
+    """The main function of a service that follows no control topic; ``stages`` get the partitions of every topic."""
+    options = launch.arguments(service, description).parse_args()
+    try:
+        deployed = launch.deployment(options.pipeline)
+    except (SpecError, SettingsError) as error:
+        fail(service, error)
+
+    async def build() -> Sequence[Stage]:
+        return stages(deployed, await deployed.ensure_topics())
+
+    run(service, deployed.name, deployed.settings, build)

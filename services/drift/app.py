@@ -1,0 +1,36 @@
+"""What is connected to what in drift: predictions and examples are summarised; summaries are judged, alerts raised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from schemas.state import Checkpoint
+from services.drift.core.detect import Detect
+from services.drift.core.summarise import Summarise
+from services.runtime.launch import Deployment
+from services.runtime.stage import Driver, Stage
+
+
+def stages(deployment: Deployment, counts: dict[str, int]) -> Sequence[Stage]:
+    """Stage ``summarise`` (a lane a partition of predictions; lane 0 reads examples too) and the fold ``detect``."""
+    spec, partitions = deployment.spec, deployment.partitions
+    predictions, examples = deployment.topic("predictions"), deployment.topic("examples")
+    summaries = deployment.topic("summaries")
+
+    async def open_summarise(lane: int, checkpoint: Checkpoint | None) -> Driver:
+        core = Summarise(spec, lane, partitions, predictions, examples)
+        if checkpoint is not None:
+            core.restore(bytes(checkpoint.data), checkpoint.totals)
+        return Driver(core)
+
+    async def open_detect(lane: int, checkpoint: Checkpoint | None) -> Driver:  # noqa: ARG001 - a fold has one lane
+        core = Detect(spec)
+        if checkpoint is not None:
+            core.restore(bytes(checkpoint.data), checkpoint.totals)
+        return Driver(core)
+
+    inputs = {topic: counts[topic] for topic in (predictions, examples)}
+    return [
+        deployment.stage("drift", "summarise", inputs, open_summarise),
+        deployment.stage("drift", "detect", {summaries: counts[summaries]}, open_detect),
+    ]

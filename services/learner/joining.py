@@ -1,0 +1,75 @@
+"""The join on its lane: restore from the logs, and expiry behind the labels' high watermark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from schemas.state import Checkpoint
+from services.domain.records import Output
+from services.learner.core.join import Join
+from services.learner.core.join_restore import Restoring
+from services.runtime import checkpoints, readback
+from services.runtime.launch import Deployment
+from services.runtime.stage import Driver
+from services.runtime.transactions import Place
+
+
+class JoinDriver(Driver):
+    """Asks for the high watermark of ``labels.clean`` when something could expire, and expires once it is reached."""
+
+    core: Join
+
+    def __init__(self, core: Join, deployment: Deployment, lane: int) -> None:
+        super().__init__(core)
+        self._watcher = readback.Watcher(deployment.settings)
+        self._labels = deployment.topic("labels.clean")
+        self._outcomes = (deployment.topic("outcomes"), lane)
+        self._lane = lane
+        self._barrier: tuple[int, int] | None = None
+
+    async def idle(self, now: int, positions: Mapping[str, int]) -> Output | None:  # noqa: ARG002 - event time decides
+        """Expire what the barrier asked for last time has cleared."""
+        if self._barrier is None:
+            upto = self.core.expirable()
+            if upto is None:
+                return None
+            _, high = await self._watcher.bounds(self._labels, self._lane)
+            self._barrier = (upto, high)
+        upto, high = self._barrier
+        if positions[self._labels] < high:
+            return None
+        self._barrier = None
+        return self.core.expire(upto)
+
+    def committed(self, ends: Mapping[Place, int]) -> None:
+        """Outcomes will lie after what was just written."""
+        self.core.outcomes_position = ends.get(self._outcomes, self.core.outcomes_position)
+
+    def blocked(self) -> frozenset[str]:
+        """Labels, while as many wait as may."""
+        return frozenset((self._labels,)) if self.core.blocked() else frozenset()
+
+    async def close(self) -> None:
+        """The lane has ended."""
+        await self._watcher.close()
+
+
+async def open_join(deployment: Deployment, lane: int, checkpoint: Checkpoint | None) -> Driver:
+    """A lane's join, restored from predictions, labels and its own outcomes."""
+    predictions, labels, outcomes = (deployment.topic(s) for s in ("predictions", "labels.clean", "outcomes"))
+    core = Join(deployment.spec, lane, deployment.partitions, predictions, labels)
+    if checkpoint is not None:
+        settings = deployment.settings
+        state = deployment.topic("state.learner")
+        restoring = Restoring(core, bytes(checkpoint.data), checkpoint.totals)
+        restoring.spilled(await checkpoints.spilled(settings, state, lane, b"join/%d/" % lane))
+        low, reached = checkpoint.low_water, checkpoint.inputs
+        _, end = await readback.bounds(settings, outcomes, lane)
+        async for batch in readback.records(settings, outcomes, lane, low[outcomes], end):
+            restoring.outcomes(batch)
+        async for batch in readback.records(settings, predictions, lane, low[predictions], reached[predictions]):
+            restoring.predictions(batch)
+        async for batch in readback.records(settings, labels, lane, low[labels], reached[labels]):
+            restoring.labels(batch)
+        restoring.finish()
+    return JoinDriver(core, deployment, lane)
