@@ -1,0 +1,263 @@
+"""The label ledger's state: predictions remembered, labels that wait, the watermark, and what must be read back."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import datetime
+from heapq import heapify, heappop, heappush
+from typing import Generic, TypeVar
+
+import msgspec
+
+Label = bool | float
+
+
+class Entry(msgspec.Struct, order=True, gc=False):
+    """A prediction that is remembered: pending while ``label`` is None, else closed; ``value`` is None once it is gone.
+
+    The order is that of expiry. ``older`` is an earlier prediction of the same id, whose deadline has passed, but
+    whose label may still lie unread in the log.
+    """
+
+    deadline: datetime
+    offset: int
+    key: bytes
+    value: bytes | None
+    label: Label | None = None
+    older: Entry | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is answered for good and forgotten."""
+        return self.value is None
+
+
+class Waiting(msgspec.Struct, order=True, gc=False):
+    """A label whose prediction is not known; an orphan once the watermark has passed ``due``, its time + horizon."""
+
+    due: datetime
+    offset: int
+    key: bytes
+    label: Label
+    gone: bool = False
+
+
+Item = TypeVar("Item", Entry, Waiting)
+
+
+class Watermark:
+    """The third-greatest event time seen: one or two wild ones move nothing."""
+
+    DEPTH = 3
+
+    def __init__(self) -> None:
+        self.greatest: list[datetime] = []
+        self.at: datetime | None = None
+        self.moved_by = 0
+        """Kafka timestamp of the prediction that moved it last."""
+
+    def see(self, time: datetime, timestamp: int) -> None:
+        """Count one more event time."""
+        greatest = self.greatest
+        if len(greatest) == self.DEPTH:
+            if time <= greatest[0]:
+                return
+            greatest[0] = time
+        else:
+            greatest.append(time)
+        greatest.sort()
+        if len(greatest) == self.DEPTH and greatest[0] != self.at:
+            self.at = greatest[0]
+            self.moved_by = timestamp
+
+
+class Backlog(Generic[Item]):
+    """What one input has to be read back for, in order of offset, and since when its outcomes count.
+
+    Items below ``spilled_to`` are kept in the state topic and not here. ``marks`` are (offset, end of the outcomes
+    when it was read), a coarse lower bound.
+    """
+
+    def __init__(self, spill_after: int) -> None:
+        self.position = 0
+        self.spilled_to = 0
+        self.items: deque[Item] = deque()
+        self.marks: deque[tuple[int, int]] = deque([(0, 0)])
+        self._spill_after = spill_after
+        self._grain = max(1, spill_after // 200)
+
+    def begin(self, outcomes_position: int) -> None:
+        """A batch begins: what is read from ``position`` on has its outcomes at or after this offset."""
+        offset, outcomes = self.marks[-1]
+        if offset == self.position:
+            self.marks[-1] = (offset, outcomes_position)
+        elif self.position - offset >= self._grain or outcomes_position - outcomes >= self._grain:
+            self.marks.append((self.position, outcomes_position))
+
+    def low(self) -> int:
+        """The offset of the oldest record to read back; ``position`` when there is none."""
+        items = self.items
+        while items and items[0].gone:
+            items.popleft()
+        return items[0].offset if items else self.position
+
+    def outcomes_low(self) -> int | None:
+        """An offset at or below the first outcome of what is to be read back; None when there is nothing."""
+        low = self.low()
+        marks = self.marks
+        while len(marks) > 1 and marks[1][0] <= low:
+            marks.popleft()
+        return marks[0][1] if self.items else None
+
+    def spill(self, outcomes_position: int) -> list[Item]:
+        """Take out what lies too far back, in its own input or in the outcomes."""
+        line = self.position - self._spill_after
+        marks, least = self.marks, outcomes_position - self._spill_after
+        while marks[0][1] < least and marks[0][0] < self.position:
+            if len(marks) == 1:
+                marks.append((self.position, outcomes_position))
+            marks.popleft()
+            line = max(line, marks[0][0])
+        self.spilled_to = max(self.spilled_to, line)
+        out = []
+        while self.items and self.items[0].offset < self.spilled_to:
+            item = self.items.popleft()
+            if not item.gone:
+                out.append(item)
+        return out
+
+
+class Ledger:
+    """Everything the join remembers of one lane, with the cost of a change O(log n)."""
+
+    def __init__(self, spill_after: int) -> None:
+        self.watermark = Watermark()
+        self.entries: dict[bytes, Entry] = {}
+        self.waiting: dict[bytes, list[Waiting]] = {}
+        """By id, oldest first; times strictly increase and neighbours differ in value."""
+        self.predictions: Backlog[Entry] = Backlog(spill_after)
+        self.labels: Backlog[Waiting] = Backlog(spill_after)
+        self.lapsed: deque[tuple[int, Entry]] = deque()
+        """Pending past their deadline, with the predictions' position when the watermark passed it."""
+        self.repeats: dict[bytes, list[int]] = {}
+        """Offsets of predictions that were ignored: no outcome tells of them."""
+        self.touched: dict[bytes, None] = {}
+        """Ids whose record in the state topic is stale."""
+        self.pending = 0
+        self.waiting_count = 0
+        self._deadlines: list[Entry] = []
+        self._dues: list[Waiting] = []
+        self._repeat_order: deque[tuple[int, bytes]] = deque()
+
+    def passed(self, moment: datetime) -> bool:
+        """Whether the watermark has passed it."""
+        at = self.watermark.at
+        return at is not None and at > moment
+
+    def remember(self, entry: Entry) -> None:
+        """Take up a prediction; ``entry.older`` is set by the caller."""
+        self.entries[entry.key] = entry
+        heappush(self._deadlines, entry)
+        if entry.offset >= self.predictions.spilled_to:
+            self.predictions.items.append(entry)
+        if entry.label is None:
+            self.pending += 1
+
+    def close(self, entry: Entry, label: Label) -> None:
+        """A pending prediction has its label, or a closed one another; past its deadline it is forgotten at once."""
+        if entry.label is None:
+            self.pending -= 1
+        entry.label = label
+        if entry.offset < self.predictions.spilled_to:
+            self.touched[entry.key] = None
+        if self.passed(entry.deadline):
+            self.forget(entry)
+
+    def forget(self, entry: Entry) -> None:
+        """Nothing will be asked of this prediction any more."""
+        if entry.label is None:
+            self.pending -= 1
+        if entry.offset < self.predictions.spilled_to:
+            self.touched[entry.key] = None
+        entry.value = None
+        newest = self.entries[entry.key]
+        if newest is not entry:
+            while newest.older is not entry and newest.older is not None:
+                newest = newest.older
+            newest.older = entry.older
+        elif entry.older is not None:
+            self.entries[entry.key] = entry.older
+        else:
+            del self.entries[entry.key]
+
+    def lapse(self) -> None:
+        """Set aside what the watermark has passed: closed predictions are forgotten, pending ones may expire."""
+        deadlines, at = self._deadlines, self.watermark.at
+        while deadlines and at is not None and deadlines[0].deadline < at:
+            entry = heappop(deadlines)
+            if entry.label is None:
+                self.lapsed.append((self.predictions.position, entry))
+            elif entry.value is not None:
+                self.forget(entry)
+
+    def repeat(self, key: bytes, offset: int) -> None:
+        """Note a prediction that was ignored, for as long as it may be read back."""
+        self.repeats.setdefault(key, []).append(offset)
+        self._repeat_order.append((offset, key))
+        self.touched[key] = None
+
+    def wait(self, label: Waiting) -> None:
+        """Take up a label whose prediction is not known."""
+        self.waiting.setdefault(label.key, []).append(label)
+        heappush(self._dues, label)
+        if label.offset >= self.labels.spilled_to:
+            self.labels.items.append(label)
+        self.waiting_count += 1
+        if label.offset < self.labels.spilled_to:
+            self.touched[label.key] = None
+
+    def answer(self, label: Waiting) -> None:
+        """A waiting label waits no longer."""
+        label.gone = True
+        self.waiting_count -= 1
+        if label.offset < self.labels.spilled_to:
+            self.touched[label.key] = None
+        chain = self.waiting[label.key]
+        if len(chain) == 1:
+            del self.waiting[label.key]
+        else:
+            chain.pop(next(place for place, other in enumerate(chain) if other is label))
+        if len(self._dues) > 2 * self.waiting_count + 1000:
+            self._dues = [due for due in self._dues if not due.gone]
+            heapify(self._dues)
+
+    def overdue(self) -> list[Waiting]:
+        """Take the waiting labels that the watermark has passed, in order of their time."""
+        dues, at, found = self._dues, self.watermark.at, []
+        while dues and at is not None and dues[0].due < at:
+            label = heappop(dues)
+            if not label.gone:
+                found.append(label)
+        return found
+
+    def spill(self, outcomes_position: int) -> None:
+        """Mark for the state topic what lies too far back, and drop the repeats that no restore will read."""
+        for entry in self.predictions.spill(outcomes_position):
+            self.touched[entry.key] = None
+        for label in self.labels.spill(outcomes_position):
+            self.touched[label.key] = None
+        low = self.predictions.low() if self._repeat_order else 0
+        while self._repeat_order and self._repeat_order[0][0] < low:
+            offset, key = self._repeat_order.popleft()
+            kept = [other for other in self.repeats.pop(key) if other != offset]
+            if kept:
+                self.repeats[key] = kept
+            self.touched[key] = None
+
+    def settle(self, outcomes_low: int) -> None:
+        """After a restore: order what was read back, and set aside what the watermark had passed."""
+        for backlog in (self.predictions, self.labels):
+            backlog.marks = deque([(backlog.low(), outcomes_low)])
+        self._repeat_order = deque(sorted(self._repeat_order))
+        self.lapse()
+        self.touched = {}

@@ -1,0 +1,189 @@
+"""The label ledger, whatever happens around it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.outcomes import Outcome
+from tests.unit.learner.join_lane import (
+    HORIZON,
+    Lane,
+    assert_balanced,
+    at,
+    label,
+    prediction,
+    remembered,
+)
+from tests.unit.records import Rec
+
+_IDS = st.sampled_from("abcde")
+_STAMPS = st.integers(0, 30)
+_PREDICTION = st.tuples(_IDS, st.integers(0, 40), _STAMPS, st.integers(0, 15))
+_LABEL = st.tuples(_IDS, st.integers(0, 50), st.booleans(), _STAMPS, st.integers(0, 15))
+_STEP = st.tuples(st.sampled_from(["predictions", "labels", "work", "work", "restart"]), st.integers(0, 6))
+
+
+def _spoil(record: Rec, dirt: int) -> Rec:
+    """Now and then a record that cannot be decoded."""
+    return (
+        Rec(record.topic, record.partition, record.offset, record.timestamp, record.key, b"{") if not dirt else record
+    )
+
+
+@st.composite
+def _logs(draw: st.DrawFn) -> tuple[list[Rec], list[Rec]]:
+    predictions = draw(st.lists(_PREDICTION, max_size=25))
+    labels = draw(st.lists(_LABEL, max_size=20))
+    return (
+        [_spoil(prediction(i, key, time, stamp), dirt) for i, (key, time, stamp, dirt) in enumerate(predictions)],
+        [_spoil(label(i, key, time, val, stamp), dirt) for i, (key, time, val, stamp, dirt) in enumerate(labels)],
+    )
+
+
+def _reference(logs: tuple[list[Rec], list[Rec]], on_expiry: str | bool) -> Lane:
+    lane = Lane(*logs, options={"on_expiry": on_expiry})
+    lane.finish()
+    return lane
+
+
+def _step(lane: Lane, verb: str, count: int) -> None:
+    if verb == "work":
+        lane.work(count)
+    elif verb == "restart":
+        before = remembered(lane.core)
+        lane.restart()
+        assert remembered(lane.core) == before
+    else:
+        lane.fetch(0 if verb == "predictions" else 1, count)
+    assert_balanced(lane.core)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    logs=_logs(),
+    steps=st.lists(_STEP, max_size=30),
+    spill_after=st.sampled_from([1, 3, 8, 1000]),
+    on_expiry=st.sampled_from(["drop", True]),
+)
+def test_the_ledger_is_the_logs_alone(
+    logs: tuple[list[Rec], list[Rec]], steps: list[tuple[str, int]], spill_after: int, on_expiry: str | bool
+) -> None:
+    """Batches, restarts, fetches ahead and spilling change no outcome, no example, no order within an id, no total;
+    a restored join remembers exactly what the stopped one did.
+    """
+    lane = Lane(*logs, spill_after=spill_after, options={"on_expiry": on_expiry})
+    for verb, count in steps:
+        _step(lane, verb, count)
+    lane.finish()
+    expected = _reference(logs, on_expiry)
+    assert lane.ledger() == expected.ledger()
+    assert lane.core.totals == expected.core.totals
+    assert lane.deadletters == expected.deadletters
+    assert_balanced(lane.core)
+
+
+@settings(max_examples=100, deadline=None)
+@given(logs=_logs(), steps=st.lists(_STEP, max_size=30), spill_after=st.sampled_from([1, 3, 8]))
+def test_no_low_water_lies_further_back_than_the_bound(
+    logs: tuple[list[Rec], list[Rec]], steps: list[tuple[str, int]], spill_after: int
+) -> None:
+    """Whatever is remembered, a restore reads at most ``spill_after`` records of an input back."""
+    lane = Lane(*logs, spill_after=spill_after)
+    for verb, count in steps:
+        _step(lane, verb, count)
+        for topic, position in lane.read.items():
+            assert lane.checkpoint.low_water[topic] >= position - spill_after
+
+
+@settings(max_examples=100, deadline=None)
+@given(logs=_logs(), spill_after=st.sampled_from([1, 3, 8]))
+def test_the_state_topic_is_left_clean(logs: tuple[list[Rec], list[Rec]], spill_after: int) -> None:
+    """Once nothing is remembered, every record in the state topic has its tombstone."""
+    lane = Lane(*logs, spill_after=spill_after)
+    lane.finish()
+    ledger = lane.core.ledger
+    wanted = {*ledger.entries, *ledger.waiting, *ledger.repeats}
+    assert {key.split(b"/", 2)[2] for key in lane.state} <= wanted
+
+
+def _time(record: Rec) -> datetime:
+    return datetime.fromisoformat(msgspec.json.decode(record.value or b"")["time"])
+
+
+class _Watch:
+    """What the barrier promises, followed from outside: the watermark, and the labels there when it passed a deadline."""
+
+    def __init__(self) -> None:
+        self.times: list[datetime] = []
+        self.known: dict[int, Rec] = {}
+        self.passed: dict[int, int] = {}
+
+    def read(self, record: Rec, time: datetime, labels: int) -> None:
+        self.times = sorted([*self.times, time])[-3:]
+        self.known[record.offset] = record
+        for offset, other in self.known.items():
+            if len(self.times) == 3 and self.times[0] > _time(other) + (at(HORIZON) - at(0)):
+                self.passed.setdefault(offset, labels)
+
+
+_GROWTH = st.lists(
+    st.one_of(
+        st.tuples(st.just("prediction"), st.integers(0, 40), st.just(0)),
+        st.tuples(st.just("label"), st.integers(0, 50), st.integers(0, 12)),
+        st.tuples(st.just("read predictions"), st.integers(1, 8), st.just(0)),
+        st.tuples(st.just("read labels"), st.integers(1, 8), st.just(0)),
+        st.tuples(st.just("expire"), st.just(0), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(growth=_GROWTH)
+def test_nothing_expires_whose_label_lay_in_the_log(growth: list[tuple[str, int, int]]) -> None:
+    """However far either input runs ahead while both grow, an expired prediction had no label in time in labels.clean
+    when the prediction that passed its deadline was read (but for labels that were orphans before it came).
+    """
+    lane, watch = Lane(), _Watch()
+    barrier: tuple[int, int] | None = None
+    orphans_before: dict[int, set[int | None]] = {}
+    for verb, number, which in growth:
+        if verb == "prediction":
+            lane.predictions.append(prediction(len(lane.predictions), f"id{len(lane.predictions)}", number))
+        elif verb == "label":
+            lane.labels.append(label(len(lane.labels), f"id{which}", number, bool(number % 2)))
+        elif verb == "read labels":
+            start = lane.core.ledger.labels.position
+            lane.process(lane.labels[start : start + number])
+        elif verb == "read predictions":
+            start = lane.core.ledger.predictions.position
+            for record in lane.predictions[start : start + number]:
+                orphans_before[record.offset] = {one.label_offset for one in _decoded(lane) if one.state == "orphan"}
+                watch.read(record, _time(record), len(lane.labels))
+                lane.process([record])
+        else:
+            if barrier is None and (mark := lane.core.expirable()) is not None:
+                barrier = (mark, len(lane.labels))
+            if barrier is not None and lane.core.ledger.labels.position >= barrier[1]:
+                lane.commit(lane.core.expire(barrier[0]))
+                barrier = None
+        assert_balanced(lane.core)
+    for told in _decoded(lane):
+        if told.state == "expired" and told.prediction_offset is not None:
+            lay_there = lane.labels[: watch.passed[told.prediction_offset]]
+            missed = [
+                record.offset
+                for record in lay_there
+                if record.key == told.event_id.encode()
+                and _time(record) <= told.time
+                and record.offset not in orphans_before[told.prediction_offset]
+            ]
+            assert missed == []
+
+
+def _decoded(lane: Lane) -> list[Outcome]:
+    return [msgspec.json.decode(record.value or b"", type=Outcome) for record in lane.outcomes]
