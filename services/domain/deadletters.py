@@ -1,0 +1,104 @@
+"""Dead letters: the original record, untouched, with headers that say why (names of KIP-1034)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from schemas import deadletter as names
+from schemas.topics import MAX_MESSAGE_BYTES
+from services.domain.records import Header, Incoming, Out
+
+TRUNCATED_FROM = "rivermill.truncated_from"
+"""Size in bytes of an original value too large for ``deadletter``: what is there is its beginning."""
+_MESSAGE_MAX_CHARACTERS = 1000
+_ORIGIN_PARTS = 3
+_MAX_HEADERS_BYTES = 32 * 1024
+
+
+class Origin(NamedTuple):
+    """Where a record came in and with which key and headers, whether or not it went through ``rekeyed``."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    headers: list[Header]
+
+
+def rekeyed_headers(record: Incoming) -> list[Header]:
+    """The headers of a re-keyed copy: the record's own, then ours, so that a producer's of the same names are not
+    taken for them (:func:`origin` looks at the end).
+    """
+    headers = [*record.headers, (names.REKEYED_FROM, f"{record.topic}/{record.partition}/{record.offset}".encode())]
+    return headers if record.key is None else [*headers, (names.ORIGINAL_KEY, record.key)]
+
+
+def origin(record: Incoming) -> Origin | None:
+    """Where a record of ``rekeyed`` came in; None when it does not carry our headers (nobody else should write there).
+
+    Ask for records of ``rekeyed`` only: anywhere else these headers are a producer's.
+    """
+    headers = list(record.headers)
+    key = headers.pop()[1] if headers and headers[-1][0] == names.ORIGINAL_KEY else None
+    if not headers or headers[-1][0] != names.REKEYED_FROM:
+        return None
+    parts = (headers.pop()[1] or b"").decode("utf-8", "replace").rsplit("/", _ORIGIN_PARTS - 1)
+    if len(parts) != _ORIGIN_PARTS or not all(part.isascii() and part.isdecimal() for part in parts[1:]):
+        return None
+    return Origin(parts[0], int(parts[1][:18]), int(parts[2][:18]), key, headers)
+
+
+def dead_letter(
+    record: Incoming,
+    stage: str,
+    rule: str,
+    message: str,
+    exception: str = "",
+    *,
+    stacktrace: str = "",
+    came: Origin | None = None,
+    timestamp: int | None = None,
+) -> Out:
+    """The record for ``deadletter``: original key, value and headers, then the reason.
+
+    ``exception`` is a class name, ``rule`` when empty. ``came`` is the :func:`origin` of a record that went through
+    ``rekeyed``: its first key, headers and place are restored. ``timestamp`` replaces the record's own.
+    A value, or headers, too large for ``deadletter`` are cut, and a header says so.
+    """
+    at = came or Origin(record.topic, record.partition, record.offset, record.key, list(record.headers))
+    reason: list[Header] = [
+        (names.EXCEPTION, _text(exception or rule, _MESSAGE_MAX_CHARACTERS)),
+        (names.MESSAGE, _text(message, _MESSAGE_MAX_CHARACTERS)),
+        (names.TOPIC, at.topic.encode()),
+        (names.PARTITION, str(at.partition).encode()),
+        (names.OFFSET, str(at.offset).encode()),
+        (names.STAGE, stage.encode()),
+        (names.RULE, rule.encode()),
+    ]
+    if stacktrace:
+        reason.append((names.STACKTRACE, _text(stacktrace)[: names.STACKTRACE_MAX_BYTES]))
+    key, value, headers = at.key, record.value, at.headers
+    stamp = record.timestamp if timestamp is None else timestamp
+    if _size(key, value, headers) > MAX_MESSAGE_BYTES:
+        key, value, headers = _cut(key, value, headers, reason)
+    return Out(key, value, stamp, headers + reason)
+
+
+def _text(text: str, most: int | None = None) -> bytes:
+    return text[:most].encode("utf-8", "replace")
+
+
+def _size(key: bytes | None, value: bytes | None, headers: list[Header]) -> int:
+    return (
+        len(key or b"") + len(value or b"") + sum(len(name) * 4 + len(content or b"") + 8 for name, content in headers)
+    )
+
+
+def _cut(
+    key: bytes | None, value: bytes | None, headers: list[Header], reason: list[Header]
+) -> tuple[bytes | None, bytes | None, list[Header]]:
+    """What of an over-sized original fits: a key or headers of more than 32 KiB each go, then the value's end."""
+    reason.append((TRUNCATED_FROM, str(_size(key, value, headers)).encode()))
+    key = key and key[:_MAX_HEADERS_BYTES]
+    headers = headers if _size(None, None, headers) <= _MAX_HEADERS_BYTES else []
+    return key, value and value[: MAX_MESSAGE_BYTES - _size(key, None, headers)], headers
