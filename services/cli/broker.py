@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from services.cli.broker_directory import HOST, BrokerError, answers, format_directory, in_use, ports
+from services.cli.broker_directory import HOST, BrokerError, answers, format_directory, in_use, ports, ports_before
 from services.cli.jars import JarsError, jars
 from services.cli.java import JavaError, find_java
 
@@ -37,6 +37,8 @@ _PROPERTIES = {
     "share.coordinator.state.topic.min.isr": "1",
     "min.insync.replicas": "1",
     "group.initial.rebalance.delay.ms": "0",
+    "broker.session.timeout.ms": "5000",  # how long a restart after a kill waits for the old registration to lapse
+    "broker.heartbeat.interval.ms": "1000",
     "message.max.bytes": str(12 * 1024 * 1024),
     "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
     "num.network.threads": "2",
@@ -54,7 +56,7 @@ Progress = Callable[[str], None]
 class Broker:
     """One embedded Kafka broker and its data directory.
 
-    ``port`` 0 chooses a free one. ``extra_properties`` go into ``server.properties`` and win over the defaults;
+    ``port`` 0 takes the one of the last start on this directory, or a free one. ``extra_properties`` go into ``server.properties`` and win over the defaults;
     ``extra_listeners`` maps further listener names to their security protocol (``{"SECURE": "SASL_PLAINTEXT"}``), each
     on a free port of its own, told by ``addresses``. The broker ends with the process that started it, even if that
     is killed, unless ``detached``. Also a context manager.
@@ -178,10 +180,11 @@ class Broker:
                     f"a broker already runs on {self.data_dir}: stop it, or choose another data directory"
                 )
             format_directory(self.data_dir / "kafka")
-            chosen = ports(self._port, len(self._protocols))
-            self.addresses = {name: f"{HOST}:{port}" for name, port in zip(self._protocols, chosen, strict=True)}
+            properties = self.data_dir / "server.properties"
+            chosen = ports(self._port, self._protocols, ports_before(properties))
+            self.addresses = {name: f"{HOST}:{port}" for name, port in chosen.items()}
             text = "".join(f"{key}={value}\n" for key, value in self._properties().items())
-            (self.data_dir / "server.properties").write_text(text, encoding="utf-8")
+            properties.write_text(text, encoding="utf-8")
         except OSError as error:
             raise BrokerError(
                 f"the broker's data directory {self.data_dir} cannot be used: {error}; set RIVERMILL_DATA_DIR to another"

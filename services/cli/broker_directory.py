@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import socket
 import struct
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -54,22 +56,45 @@ def in_use(logs: Path) -> bool:
     return False
 
 
-def ports(first: int, count: int) -> list[int]:
-    """``count`` free ports on the loopback address, the first one as asked for unless 0; BrokerError if it is taken."""
+def ports(first: int, names: Iterable[str], before: Mapping[str, int]) -> dict[str, int]:
+    """A free port on the loopback address for each listener name.
+
+    The first listener gets ``first`` unless that is 0, or BrokerError if it is taken; the others the one they had
+    ``before`` if it is free: after a crash Kafka sends transaction markers to where it was last registered, and
+    running clients come back to where they left.
+    """
+    chosen: dict[str, int] = {}
     with ExitStack() as held:
-        chosen = []
-        for wanted in (first, *[0] * (count - 1)):
-            listener = held.enter_context(socket.socket())
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for name in names:
+            if first and not chosen:
+                chosen[name] = _bound(held, first)
+                continue
             try:
-                listener.bind((HOST, wanted))
-            except OSError as error:
-                raise BrokerError(
-                    f"port {wanted} on {HOST} cannot be had ({error.strerror}): stop what listens there, or choose "
-                    "another port (0 takes a free one)"
-                ) from error
-            chosen.append(int(listener.getsockname()[1]))
-        return chosen
+                chosen[name] = _bound(held, before.get(name, 0))
+            except BrokerError:
+                chosen[name] = _bound(held, 0)
+    return chosen
+
+
+def _bound(held: ExitStack, port: int) -> int:
+    listener = held.enter_context(socket.socket())
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+    except OSError as error:
+        raise BrokerError(
+            f"port {port} on {HOST} cannot be had ({error.strerror}): stop what listens there, or choose another port "
+            "(0 takes a free one)"
+        ) from error
+    return int(listener.getsockname()[1])
+
+
+def ports_before(properties: Path) -> dict[str, int]:
+    """The ports by listener name in the ``server.properties`` of an earlier start; none if there was no such start."""
+    if not properties.exists():
+        return {}
+    listeners = re.search(r"^listeners=(.*)$", properties.read_text(encoding="utf-8"), re.MULTILINE)
+    return {name: int(port) for name, port in re.findall(r"(\w+)://[^:,]+:(\d+)", listeners[1] if listeners else "")}
 
 
 def answers(address: str, timeout: float = 2.0) -> bool:

@@ -21,9 +21,6 @@ KAFKA = "org.apache.kafka:kafka_2.13:4.3.1"
 LOG_BINDING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"
 """Resolved apart: asked for together with Kafka it drags kafka-clients down to another version."""
 PINS = Path(__file__).parent / "resources" / "kafka-jars.sha256"
-from jgo.constants import MAVEN_CENTRAL_URL
-
-_MAVEN_CENTRAL = str(MAVEN_CENTRAL_URL)
 _FETCH_THREADS = 8
 _ATTEMPTS = 3
 
@@ -78,7 +75,7 @@ def jars(env: Mapping[str, str] = os.environ, progress: Progress = lambda _: Non
     cache = cache_dir(env)
     if missing(cache):
         with _locked(cache):
-            _fetch(cache, missing(cache), env.get("RIVERMILL_MAVEN_URL") or _MAVEN_CENTRAL, progress)
+            _fetch(cache, missing(cache), _url(env), progress)
     return [pin.path(cache / "maven") for pin in pins()]
 
 
@@ -127,6 +124,12 @@ def _fetch_one(context: Any, pin: Pin, repository: Path, url: str) -> None:
     )
 
 
+def _url(env: Mapping[str, str]) -> str:
+    from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - as in _maven
+
+    return env.get("RIVERMILL_MAVEN_URL") or str(MAVEN_CENTRAL_URL)
+
+
 def _maven(repository: Path, url: str) -> Any:
     from jgo.maven import MavenContext  # noqa: PLC0415 - 0.2 s, and only a first start needs it
 
@@ -153,8 +156,9 @@ def main(arguments: list[str]) -> int:
     """Fetch, ``--check`` or ``--pin``; the exit code is 1 when the cache does not hold what is pinned."""
     cache = cache_dir()
     if "--pin" in arguments:
-        url = os.environ.get("RIVERMILL_MAVEN_URL") or _MAVEN_CENTRAL
-        PINS.write_text("".join(f"{pin.sha256} {pin.coordinate}\n" for pin in _resolved(cache / "maven", url)))
+        PINS.write_text(
+            "".join(f"{pin.sha256} {pin.coordinate}\n" for pin in _resolved(cache / "maven", _url(os.environ)))
+        )
     elif "--check" in arguments:
         if wrong := missing(cache):
             print(f"{cache}: missing or altered: {', '.join(pin.coordinate for pin in wrong)}", file=sys.stderr)

@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
+from services.cli import broker_background
 from services.cli.broker import Broker, BrokerError
 from services.cli.broker_directory import answers, in_use
 
@@ -112,13 +113,14 @@ def test_a_second_broker_on_the_same_directory_is_refused(embedded_broker: Broke
 
 
 def test_what_was_written_survives_a_kill(tmp_path: Path) -> None:
-    """A committed record is read again after SIGKILL and a restart on the same directory, at another port."""
+    """A committed record is read again after SIGKILL and a restart, at the address it had before."""
     with Broker(tmp_path, extra_listeners={"SECOND": "PLAINTEXT"}) as first:
         asyncio.run(create_topic(first.address, "kept"))
         asyncio.run(transact(first.addresses["SECOND"], "kept", b"still here", commit=True))
         first.kill()
         assert not in_use(tmp_path / "kafka")
     with Broker(tmp_path) as second:
+        assert second.address == first.address
         wait_for(lambda: asyncio.run(committed_values(second.address, "kept")) == [b"still here"])
         second.pause()
         assert not answers(second.address, timeout=0.2)
@@ -147,6 +149,22 @@ def test_no_broker_outlives_a_killed_parent(tmp_path: Path) -> None:
     host, _, port = address.rpartition(":")
     with pytest.raises(OSError, match="refused"):
         socket.create_connection((host, int(port)), 1)
+
+
+def test_a_background_broker_is_found_and_stopped(tmp_path: Path) -> None:
+    """A broker started in the background outlives its starter, is not started twice, and is stopped by its pid file."""
+    program = "import sys; from pathlib import Path; from services.cli.broker_background import start; "
+    program += "print(start(Path(sys.argv[1])))"
+    first, again = (
+        subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+        for _ in range(2)
+    )
+    assert answers(first.stdout.strip())
+    assert again.stdout == first.stdout
+    assert broker_background.address(tmp_path) == first.stdout.strip()
+    assert broker_background.stop(tmp_path)
+    assert not in_use(tmp_path / "kafka")
+    assert not broker_background.stop(tmp_path)
 
 
 def test_a_setting_kafka_refuses_is_told(tmp_path: Path) -> None:
