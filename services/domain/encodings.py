@@ -21,7 +21,8 @@ from services.domain.plan import OTHER, EncodingPlan, Features, Key, Plan, key_o
 DECIMALS = 6
 """Served values are rounded, so that what is recorded in a prediction is exactly what was served."""
 CLIP = 0.002
-"""Rates are kept this far from 0 and 1 before the logit (which thus lies within ±6.2)."""
+"""Rates are kept this far from 0 and 1 before the logit."""
+LEAST = round(log(CLIP / (1.0 - CLIP)), DECIMALS)
 
 Rows = dict[str, list[float]]
 
@@ -156,8 +157,10 @@ class Encodings:
 def _served(means: list[float], *, logit: bool) -> list[float]:
     if not logit:
         return [round(mean, DECIMALS) for mean in means]
-    clipped = [min(max(mean, CLIP), 1.0 - CLIP) for mean in means]
-    return [round(log(mean / (1.0 - mean)), DECIMALS) for mean in clipped]
+    return [
+        round(log(mean / (1.0 - mean)), DECIMALS) if CLIP < mean < 1.0 - CLIP else LEAST if mean <= CLIP else -LEAST
+        for mean in means
+    ]
 
 
 def names(plan: Plan) -> Mapping[str, tuple[str, ...]]:

@@ -45,8 +45,13 @@ class Linear:
     def __init__(self, state: State, candidate: Candidate | None = None) -> None:
         self._state = state
         self.adagrad = candidate is not None and candidate.optimizer == "adagrad"
-        self.rate = candidate.learning_rate if candidate else 0.0
-        self.l2 = candidate.l2 if candidate else 0.0
+        self.rate = self.l2 = 0.0
+        if candidate:
+            self.follow(candidate)
+
+    def follow(self, candidate: Candidate) -> None:
+        """Learn at this rate, with this penalty, from now on."""
+        self.rate, self.l2 = candidate.learning_rate, candidate.l2
 
     def score(self, row: Row) -> float:
         """P(true), or the estimate."""
