@@ -1,0 +1,1 @@
+"""The pure part of drift: records in, records out; no clock, no Kafka."""

@@ -1,0 +1,98 @@
+"""What moves together is one incident: who is suspected, how bad it is, when it is over."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from schemas.alerts import Suspect
+from services.drift.core.cusum import Cusum
+
+TOGETHER = 6
+"""A flag joins an open incident up to this many blocks after the incident opened."""
+MOST_OPEN = 8
+"""Open incidents of one source; further flags join the newest."""
+MOST_UPDATES = 3
+CRITICAL = 4.0
+"""Mean deviation beyond the allowance, of the first suspect, from which an incident is critical."""
+MOST_SUSPECTS = 10
+
+Kind = Literal["drift", "performance", "data_quality"]
+Severity = Literal["warning", "critical"]
+Resolution = Literal["recovered", "accepted"]
+_KINDS: dict[str, Kind] = {"missing": "data_quality", "loss": "performance"}
+
+
+class Member(msgspec.Struct):
+    """A statistic in an incident, with its evidence so far; ``ended`` once it came back or was accepted."""
+
+    subject: str
+    what: str
+    strength: float
+    before: float
+    after: float
+    blocks: int = 0
+    ended: Resolution | None = None
+
+    def follow(self, cusum: Cusum) -> None:
+        """Take over what the statistic has shown up to this block."""
+        self.strength, self.after, self.blocks = cusum.strength, cusum.level, cusum.run.blocks
+
+
+class Incident(msgspec.Struct):
+    """An open incident; ``opened`` and ``block`` count blocks of its source, ``alerts`` those told so far."""
+
+    incident_id: str
+    signal: str
+    opened: int
+    members: dict[str, Member]
+    alerts: int = 0
+    updates: int = 0
+    told: tuple[str, str] = ("", "")
+
+    @property
+    def is_over(self) -> bool:
+        """No statistic is out any more."""
+        return all(member.ended for member in self.members.values())
+
+    def ranked(self) -> list[Member]:
+        """The strongest statistic of each subject, strongest subject first."""
+        best: dict[str, Member] = {}
+        for member in self.members.values():
+            if member.subject not in best or member.strength > best[member.subject].strength:
+                best[member.subject] = member
+        return sorted(best.values(), key=lambda member: (-member.strength, member.subject))
+
+    def suspects(self) -> list[Suspect]:
+        """Subjects by their share of all subjects' evidence."""
+        ranked = self.ranked()
+        total = sum(member.strength for member in ranked) or 1.0
+        return [
+            Suspect(member.subject, round(member.strength / total, 4), member.before, member.after)
+            for member in ranked[:MOST_SUSPECTS]
+        ]
+
+    @property
+    def kind(self) -> Kind:
+        """By the first suspect's statistic."""
+        return _KINDS.get(self.ranked()[0].what, "drift")
+
+    @property
+    def severity(self) -> Severity:
+        """By the first suspect's evidence."""
+        return "critical" if self.ranked()[0].strength >= CRITICAL else "warning"
+
+    @property
+    def resolution(self) -> Resolution:
+        """How the first suspect ended."""
+        return self.ranked()[0].ended or "recovered"
+
+    def summary(self) -> str:
+        """One sentence a person reads first."""
+        first, *others = self.ranked()
+        noun = {"mean": "mean", "spread": "standard deviation", "missing": "share of missing values",
+                "score": "mean score", "loss": "loss"}[first.what]  # fmt: skip
+        moved = "" if not others else f", with {len(others)} more that moved"
+        subject = "" if first.what == "score" else f"{first.subject}: "
+        return f"{subject}{noun} {first.before:.4g} -> {first.after:.4g}{moved}"

@@ -1,0 +1,122 @@
+"""What a lane standardises numbers by: running mean and variance, one a feature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+CLIP = 4.0
+"""z is clipped here, so that one value moves a block's mean by little."""
+WIDEST = 16.0
+"""Standard deviations from the mean at which a value is taken, at most, for levels and for the standard itself."""
+START = 9
+"""Values that a standard starts from: their median and median absolute deviation, so up to four may be absurd."""
+MEMORY = 20_000.0
+"""Values that a standard remembers: later ones weigh at least 1/MEMORY, so it follows the seasons."""
+LARGEST = 1e100
+"""Magnitude above which a number counts as missing: its square would overflow."""
+_MAD_TO_SD = 1.4826
+
+
+class StandardsState(msgspec.Struct):
+    """The checkpointed form: arrays in the order of ``names``; ``first`` are the values of those not started."""
+
+    names: list[str]
+    weight: list[float]
+    mean: list[float]
+    var: list[float]
+    first: dict[str, list[float]] = {}
+
+
+class Standards:
+    """Mean and variance by feature; they change only between parts (:meth:`learn`), so a part has one standard.
+
+    After Chan et al. 1983 (merging variances), with values taken at most ``WIDEST`` deviations from the mean.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+        count = len(self.names)
+        self.weight = np.zeros(count)
+        self.mean = np.zeros(count)
+        self.var = np.zeros(count)
+        self._first: dict[int, list[float]] = {i: [] for i in range(count)}
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self.started = self.weight > 0
+        self.sd = np.sqrt(self.var)
+        self.steady = self.started & (self.sd > 0)
+        self._divisor = np.where(self.steady, self.sd, 1.0)
+        width = WIDEST * np.where(self.sd > 0, self.sd, np.maximum(np.abs(self.mean), 1.0))
+        self._width = np.where(self.started, width, LARGEST)
+
+    def deviations(self, values: Floats) -> tuple[Floats, Floats]:
+        """Of (events, features) values, NaN where missing: distance from the mean (bounded), and clipped z.
+
+        Both are 0 where a value is missing; z is also 0 before a feature has started. Without any variation so
+        far, a value that differs is at the clip.
+        """
+        away = values - self.mean
+        away[np.isnan(away)] = 0.0
+        np.clip(away, -self._width, self._width, out=away)
+        z = np.where(self.steady, away / self._divisor, np.sign(away) * CLIP)
+        np.clip(z, -CLIP, CLIP, out=z)
+        z[:, ~self.started] = 0.0
+        return away, z
+
+    def collect(self, values: Floats) -> None:
+        """Keep the first values of features that have not started."""
+        for index, first in self._first.items():
+            if len(first) < START:
+                column = values[:, index]
+                first.extend(column[~np.isnan(column)][: START - len(first)].tolist())
+
+    def learn(self, count: Floats, away: Floats, away_sq: Floats) -> None:
+        """Fold a part that has ended: by feature its values, their sum and sum of squares about the mean."""
+        seen = self.started & (count > 0)
+        n = np.where(seen, count, 1.0)
+        total = self.weight + n
+        share = n / total
+        shift = np.where(seen, away / n, 0.0)
+        spread = np.maximum(away_sq / n - shift**2, 0.0)
+        var = (1 - share) * self.var + share * spread + share * (1 - share) * shift**2
+        self.mean = self.mean + share * shift
+        self.var = np.where(seen, var, self.var)
+        self.weight = np.where(seen, np.minimum(total, MEMORY), self.weight)
+        self._start()
+        self._prepare()
+
+    def _start(self) -> None:
+        for index in [i for i, first in self._first.items() if len(first) == START]:
+            first = self._first.pop(index)
+            middle = float(np.median(first))
+            self.mean[index] = middle
+            self.var[index] = (_MAD_TO_SD * float(np.median(np.abs(np.array(first) - middle)))) ** 2
+            self.weight[index] = START
+
+    def state(self) -> StandardsState:
+        """What :meth:`restore` takes."""
+        return StandardsState(
+            names=self.names,
+            weight=self.weight.tolist(),
+            mean=self.mean.tolist(),
+            var=self.var.tolist(),
+            first={self.names[i]: first for i, first in self._first.items() if first},
+        )
+
+    def restore(self, state: StandardsState) -> None:
+        """Continue from a checkpoint; features it does not know start anew, those no longer there are forgotten."""
+        place = {name: i for i, name in enumerate(state.names)}
+        for i, name in enumerate(self.names):
+            k = place.get(name)
+            self._first[i] = list(state.first.get(name, []))
+            if k is not None and state.weight[k] > 0:
+                self.weight[i], self.mean[i], self.var[i] = state.weight[k], state.mean[k], state.var[k]
+                del self._first[i]
+        self._prepare()

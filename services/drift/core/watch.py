@@ -1,0 +1,110 @@
+"""The statistics of one source (predictions or examples) and its open incidents, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from services.drift.core.blocks import BlockSums
+from services.drift.core.cusum import Cusum, Verdict, threshold
+from services.drift.core.incidents import MOST_OPEN, MOST_UPDATES, TOGETHER, Incident, Member
+from services.drift.core.statistics import Observation, observations
+
+MOST_STATISTICS = 240
+"""Statistics watched at once, three a numeric feature: later ones are passed over (a checkpoint holds 64 KiB)."""
+_ALL_DAY = 86_400.0
+
+
+class Told(NamedTuple):
+    """A step of an incident that people should hear of."""
+
+    state: Literal["opened", "updated", "resolved"]
+    incident: Incident
+    threshold: float
+
+
+class Watch(msgspec.Struct):
+    """State and step of one source. ``first_end`` and ``blocks`` give blocks a day, which the threshold depends on."""
+
+    statistics: dict[str, Cusum] = {}
+    incidents: list[Incident] = []
+    blocks: int = 0
+    first_end: datetime | None = None
+
+    def step(self, block: BlockSums, rate: float, incident_id: str) -> list[Told]:
+        """Fold a block: ``rate`` is false alarms a day; ``incident_id`` names an incident that this block opens."""
+        self.first_end = self.first_end or block.end
+        self.blocks += 1
+        h = self._threshold(block.end, rate)
+        flagged = {}
+        for seen in observations(block):
+            verdict = self._judge(seen, h)
+            if verdict is Verdict.FLAGGED:
+                flagged[seen.signal] = seen
+        opened = self._join(flagged, incident_id) if flagged else None
+        return list(self._tell(opened, h))
+
+    def _threshold(self, end: datetime, rate: float) -> float:
+        days = (end - (self.first_end or end)).total_seconds() / _ALL_DAY
+        blocks_per_day = (self.blocks - 1) / days if days > 0 else 1.0
+        return threshold(rate, blocks_per_day, 2 * max(len(self.statistics), 1))
+
+    def _judge(self, seen: Observation, h: float) -> Verdict:
+        cusum = self.statistics.get(seen.signal)
+        if cusum is None:
+            if len(self.statistics) >= MOST_STATISTICS:
+                return Verdict.NOTHING
+            cusum = self.statistics[seen.signal] = Cusum()
+        before = cusum.run
+        verdict = cusum.step(seen.value, seen.level, seen.noise, h, falls=seen.falls)
+        if verdict in {Verdict.CAME_BACK, Verdict.NEW_NORMAL}:
+            self._end_member(seen.signal, "recovered" if verdict is Verdict.CAME_BACK else "accepted")
+        elif before.blocks and verdict is Verdict.NOTHING and cusum.out:
+            self._follow(seen.signal, cusum)
+        return verdict
+
+    def _member(self, signal: str) -> Member | None:
+        found = (i.members[signal] for i in self.incidents if signal in i.members and not i.members[signal].ended)
+        return next(found, None)
+
+    def _end_member(self, signal: str, how: Literal["recovered", "accepted"]) -> None:
+        member = self._member(signal)
+        if member:
+            member.ended = how
+
+    def _follow(self, signal: str, cusum: Cusum) -> None:
+        member = self._member(signal)
+        if member:
+            member.follow(cusum)
+
+    def _join(self, flagged: dict[str, Observation], incident_id: str) -> Incident | None:
+        newest = self.incidents[-1] if self.incidents else None
+        joins = newest and (self.blocks - newest.opened <= TOGETHER or len(self.incidents) >= MOST_OPEN)
+        opened = None
+        if newest is None or not joins:
+            strongest = max(flagged, key=lambda signal: (self.statistics[signal].strength, signal))
+            newest = opened = Incident(incident_id, strongest, self.blocks, {})
+            self.incidents.append(newest)
+        for signal, seen in flagged.items():
+            cusum = self.statistics[signal]
+            member = Member(seen.subject, seen.what, 0.0, cusum.reference.level, cusum.level)
+            member.follow(cusum)
+            newest.members[signal] = member
+        return opened
+
+    def _tell(self, opened: Incident | None, h: float) -> Iterator[Told]:
+        for incident in self.incidents:
+            now = (incident.ranked()[0].subject, incident.severity)
+            if incident is opened:
+                incident.told = now
+                yield Told("opened", incident, h)
+            elif incident.is_over:
+                yield Told("resolved", incident, h)
+            elif now != incident.told and incident.updates < MOST_UPDATES:
+                incident.told = now
+                incident.updates += 1
+                yield Told("updated", incident, h)
+        self.incidents = [incident for incident in self.incidents if not incident.is_over]
