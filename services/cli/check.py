@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from schemas.topics import topics
-from services.domain.spec import Candidate, Encoding, Feature, Spec, SpecError, duration, parse, spec_hash
+from services.domain.spec import Candidate, Encoding, Feature, Spec, duration, spec_hash
 from services.domain.spec_changes import changes
+from services.runtime.launch import load
 
 _TELLS = {
     "none": "no difference: the same hash, the same pipeline",
@@ -15,17 +16,6 @@ _TELLS = {
     "needs a new name": "may not be taken up as it is: a known name would come to mean something else",
     "needs a new pipeline name": "may not be taken up under this name: it is another pipeline",
 }
-
-
-def load(path: Path) -> Spec:
-    """Read a pipeline file; SpecError when it cannot be read or used."""
-    try:
-        return parse(path.read_text(encoding="utf-8-sig"), str(path))
-    except OSError as error:
-        raise SpecError(f"{path}: expected a pipeline file, got {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: expected UTF-8 text, got byte {error.object[error.start]:#04x}; "
-                        "save the file as UTF-8") from error  # fmt: skip
 
 
 def check(path: Path, against: Spec | None = None) -> str:
@@ -50,7 +40,7 @@ def _described(spec: Spec) -> Iterator[str]:
         if named:
             yield _row(_count(len(named), kind), ", ".join(named))
     if spec.crosses:
-        yield _row(_count(len(spec.crosses), "cross"), ", ".join("+".join(cross.by) for cross in spec.crosses))
+        yield _row(_count(len(spec.crosses), "cross"), ", ".join("*".join(cross.by) for cross in spec.crosses))
     if spec.encodings:
         yield _row(_count(len(spec.encodings), "encoding"), ", ".join(map(_encoding, spec.encodings)))
     yield _row(_count(len(spec.model.candidates), "candidate"), ", ".join(map(_candidate, spec.model.candidates)))

@@ -67,7 +67,11 @@ _LINE = re.compile(r"\(at line (\d+), column \d+\)")
 
 
 def parse(text: str, source: str = "pipeline.toml") -> Spec:
-    """Decode and validate TOML text; SpecError has one line a problem: source, line, key, what was expected."""
+    """Decode and validate TOML text; SpecError has one line a problem: source, line, key, what was expected.
+
+    A byte order mark before the text, which some editors write, is read over.
+    """
+    text = text.removeprefix("\ufeff")
     try:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a TOMLDecodeError is a ValueError

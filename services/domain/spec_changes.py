@@ -119,7 +119,7 @@ def _names(spec: Spec) -> dict[str, _Named]:
     every = msgspec.to_builtins(spec)
     return {
         "features": every["features"],
-        "crosses": {"+".join(cross["by"]): cross for cross in every["crosses"]},
+        "crosses": {"*".join(cross["by"]): cross for cross in every["crosses"]},
         "encodings": {"+".join(encoding["by"]) or "*": encoding for encoding in every["encodings"]},
         "model.candidates": {candidate["name"]: candidate for candidate in every["model"]["candidates"]},
     }

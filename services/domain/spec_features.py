@@ -35,9 +35,9 @@ def features(spec: Spec) -> Iterator[Problem]:
 
 def _name(name: str, owners: dict[str, str]) -> Iterator[Problem]:
     path = ("features", name)
-    if not name or len(name.encode()) > _NAME_MAX or name == "*" or any(sign in name for sign in "+=\0"):
-        yield Problem(path, f"expected a name of 1 to {_NAME_MAX} bytes without + and = (they join names in encodings "
-                      f"and categories); keep the raw field's name in aliases")  # fmt: skip
+    if not 0 < len(name.encode()) <= _NAME_MAX or any(sign in name for sign in "+*=\0"):
+        yield Problem(path, f"expected a name of 1 to {_NAME_MAX} bytes without + * = (they join names in crosses and "
+                      "encodings); keep the raw field's name in aliases")  # fmt: skip
     elif name in owners:
         yield Problem(path, f"expected another field than {owners[name]}: an id or a time is no feature; "
                       'for its hour, weekday or month use derive')  # fmt: skip

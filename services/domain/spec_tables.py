@@ -80,7 +80,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Cross(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A category made of several: ``[[crosses]]``; it is named by its fields joined with ``+``."""
+    """A category made of several: ``[[crosses]]``; it is named by its fields joined with ``*``."""
 
     by: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
     max_values: Values = 10_000

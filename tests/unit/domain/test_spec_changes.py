@@ -22,7 +22,7 @@ OLD = parse(BINARY)
          ["snapshots.keep", "drift.block.events"]),
         ("[features.holiday]", '[features.new]\ntype = "number"\n[features.holiday]', ["features.new"]),
         ('[features.holiday]\ntype = "boolean"\n', "", ["features.holiday"]),
-        ("[[crosses]]", '[[crosses]]\nby = ["holiday", "hour"]\n[[crosses]]', ["crosses.holiday+hour"]),
+        ("[[crosses]]", '[[crosses]]\nby = ["holiday", "hour"]\n[[crosses]]', ["crosses.holiday*hour"]),
         ("[[encodings]]\nby = []\nhalf_life = [7]\n", "", ["encodings.*"]),
         ('[[model.candidates]]\nname = "own"\nfactory = "models.late:make"\n', "", ["model.candidates.own"]),
         ('name = "logistic"', 'name = "logistic"\nlearning_rate = 0.1', ["model.candidates.logistic.learning_rate"]),

@@ -60,7 +60,7 @@ def refusal(text: str) -> str:
         ('aliases = ["dist"]', 'aliases = ["flight_id"]', "features.distance.aliases[0]", "is event.id already"),
         ('aliases = ["dist"]', 'aliases = ["a", "a"]', "features.distance.aliases[1]", "alias of features.distance"),
         ("[features.holiday]", "[features.departure]", "features.departure", "another field than event.time"),
-        ("[features.holiday]", '[features."a+b"]', "features.a+b", "without + and ="),
+        ("[features.holiday]", '[features."a+b"]', "features.a+b", "without + * ="),
         # crosses, encodings
         ('by = ["carrier", "hour"]', 'by = ["carrier"]', "crosses[0].by", "a list of texts (at least 2), got"),
         ('by = ["carrier", "hour"]', 'by = ["carrier", "hours"]', "crosses[0].by[1]", "did you mean `hour`?"),
