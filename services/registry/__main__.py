@@ -1,0 +1,91 @@
+"""``python -m services.registry``: the registry as a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import cyclopts
+import structlog
+import uvicorn
+
+from services.registry.app import application
+from services.registry.settings import RegistrySettings, registry_settings
+from services.runtime.logs import configure
+from services.runtime.settings import SettingsError
+
+_GRACE_SECONDS = 5
+_CONNECTIONS = 256
+command = cyclopts.App(name="python -m services.registry", help_format="markdown", version_flags=[])
+
+
+@command.default
+def serve(
+    *,
+    host: Annotated[str, cyclopts.Parameter(help="Address to listen on; another than loopback needs a token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, cyclopts.Parameter(help="Port to listen on.")] = 8080,
+) -> int:
+    """Keep the versions of every pipeline's models, and decide which of them is served.
+
+    One registry serves many pipelines, so it reads no pipeline file. Its settings come from the environment:
+
+    - `RIVERMILL_REGISTRY_DATABASE`: `sqlite:///file` (default: a file in the data folder) or `postgresql://…`;
+      migrated at start
+    - `RIVERMILL_BLOBS`: a folder (default: in the data folder) or `s3://bucket/prefix`
+    - `RIVERMILL_DATA_DIR`: the data folder, `.data` by default
+    - `RIVERMILL_REGISTRY_TOKEN`: a secret that writes must carry as bearer token (or `_FILE`)
+    - `RIVERMILL_BROKER`: where alias records go, to `<pipeline>.models`; without it they wait in the database
+    - the `RIVERMILL_SASL_*` and `RIVERMILL_SSL_*` variables of every service
+
+    Pages at `/`, the API's description at `/schema`, `/healthz`, `/readyz`, `/metrics`. Ctrl-C or SIGTERM stops it.
+
+    Example: `RIVERMILL_BROKER=127.0.0.1:9092 python -m services.registry --port 8080`
+    """
+    try:
+        settings = registry_settings(os.environ, host, port)
+        configure("registry", settings.runtime.log_level, settings.runtime.log_format)
+        return run(settings)
+    except SettingsError as error:
+        print(f"registry: {error}", file=sys.stderr)  # noqa: T201 - the one line a person reads
+        return 2
+
+
+def run(settings: RegistrySettings) -> int:
+    """Serve until a signal: 0 after SIGINT and SIGTERM, 1 when the port cannot be had or the publisher failed."""
+    failed = False
+
+    def fail() -> None:
+        nonlocal failed
+        failed, server.should_exit = True, True
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application(settings, fail), host=settings.host, port=settings.port, log_config=None, access_log=False,
+            server_header=False, limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )  # fmt: skip
+    structlog.get_logger().info("registry starts", url=f"http://{settings.host}:{settings.port}")
+    signal.signal(signal.SIGTERM, _leave)  # uvicorn raises the signal once more when it has stopped
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        return 0
+    return 1 if failed or not server.started else 0
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(command())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""The HTTP API under ``/api/v1``. What it means is in :mod:`services.domain.registry_api`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, Router, get, post, put
+from litestar.datastructures import State, UploadFile
+from litestar.params import Parameter
+
+from services.domain.registry_api import (
+    ALIAS,
+    MAX_SNAPSHOT_BYTES,
+    MAX_SPEC_BYTES,
+    NAME,
+    SPEC_HASH,
+    Alias,
+    ChangePage,
+    Model,
+    ModelSummary,
+    NewVersion,
+    Served,
+    SetAlias,
+    Version,
+    VersionPage,
+)  # fmt: skip
+from services.registry import aliases, publishing, reading, specs
+from services.registry.blobs import Blobs
+from services.registry.database import Database
+from services.registry.guards import actor, writes_allowed
+from services.registry.metrics import DECISIONS, REPEATS, SNAPSHOT_BYTES, VERSIONS
+from services.registry.publisher import Publisher
+from services.registry.refusals import Invalid
+
+_SMALL_BODY = 64 * 1024
+_MANIFEST_BYTES = 64 * 1024
+_UPLOAD_SECONDS = 120
+_UPLOADS_AT_ONCE = 4
+_manifest = msgspec.json.Decoder(NewVersion)
+
+ModelName = Annotated[str, Parameter(pattern=NAME, description="Name of the model: the pipeline's name.")]
+Number = Annotated[int, Parameter(ge=1, le=2**31 - 1, description="Number of the version.")]
+Before = Annotated[int | None, Parameter(ge=1, le=2**63 - 1, description="Only what is older: next_before of a page.")]
+Limit = Annotated[int, Parameter(ge=1, le=1000, description="Greatest number of items.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """What the handlers work on."""
+
+    database: Database
+    blobs: Blobs
+    publisher: Publisher
+    uploads: asyncio.Semaphore
+
+
+def registry_of(state: State) -> Registry:
+    """Litestar dependency."""
+    registry: Registry = state.registry
+    return registry
+
+
+def uploads() -> asyncio.Semaphore:
+    """So many snapshots are held in memory at once; further ones wait."""
+    return asyncio.Semaphore(_UPLOADS_AT_ONCE)
+
+
+@post(
+    "/models/{name:str}/versions",
+    guards=[writes_allowed],
+    request_max_body_size=MAX_SNAPSHOT_BYTES + _MANIFEST_BYTES + 4096,
+    summary="Publish a version",
+    description=(
+        "multipart/form-data with the parts `manifest` (JSON: candidate, spec, log_id, examples_offset, sha256, "
+        "signature, metrics, keep) and `snapshot` (bytes, at most 64 MiB). 201 for a new version; 200 and the first "
+        "one when a version of this candidate, spec, log_id and examples_offset was there already."
+    ),
+)
+async def post_version(request: Request[Any, Any, State], registry: Registry, name: ModelName) -> Response[Version]:
+    """Publish a version: manifest and snapshot as multipart."""
+    who = actor(request)
+    async with registry.uploads:
+        new, snapshot = await _form(request)
+        version, is_new = await asyncio.to_thread(
+            publishing.publish, registry.database, registry.blobs, name, new, snapshot, actor=who, now=datetime.now(UTC)
+        )
+    registry.publisher.wake()
+    (VERSIONS if is_new else REPEATS).inc()
+    if is_new:
+        SNAPSHOT_BYTES.inc(version.size)
+    location = f"/api/v1/models/{name}/versions/{version.version}"
+    return Response(version, status_code=201 if is_new else 200, headers={"Location": location})
+
+
+async def _form(request: Request[Any, Any, State]) -> tuple[NewVersion, bytes]:
+    """Read the two parts within bounds of size and time."""
+    try:
+        async with asyncio.timeout(_UPLOAD_SECONDS):
+            form = await request.form()
+    except TimeoutError as error:
+        raise Invalid(f"the body did not arrive within {_UPLOAD_SECONDS} s", "Send it again.") from error
+    manifest, snapshot = await _part(form.get("manifest")), await _part(form.get("snapshot"))
+    if manifest is None or snapshot is None:
+        raise Invalid(
+            "the body lacks the part manifest or the part snapshot",
+            "Send multipart/form-data with both: curl -F manifest=@manifest.json -F snapshot=@snapshot.bin …",
+        )
+    if len(snapshot) > MAX_SNAPSHOT_BYTES or len(manifest) > _MANIFEST_BYTES:
+        raise Invalid("a part is too large", f"A snapshot may have {MAX_SNAPSHOT_BYTES} bytes, a manifest 65536.")
+    try:
+        return _manifest.decode(manifest), snapshot
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid("the manifest is not as expected", str(error)) from error
+
+
+async def _part(part: UploadFile | str | None) -> bytes | None:
+    if isinstance(part, UploadFile):
+        return await part.read()
+    return part.encode() if isinstance(part, str) else None
+
+
+@get("/models", sync_to_thread=True, summary="List all models")
+def get_models(registry: Registry) -> list[ModelSummary]:
+    """All models with their champions."""
+    with registry.database.reading() as session:
+        return reading.models(session)
+
+
+@get("/models/{name:str}", sync_to_thread=True, summary="One model and its aliases")
+def get_model(registry: Registry, name: ModelName) -> Model:
+    """One model, its candidates and aliases."""
+    with registry.database.reading() as session:
+        return reading.model(session, name)
+
+
+@get("/models/{name:str}/versions", sync_to_thread=True, summary="Versions, newest first")
+def get_versions(
+    registry: Registry,
+    name: ModelName,
+    candidate: Annotated[str | None, Parameter(pattern=NAME)] = None,
+    before: Before = None,
+    limit: Limit = 50,
+) -> VersionPage:
+    """One page of versions."""
+    with registry.database.reading() as session:
+        return reading.versions(session, name, candidate, before, limit)
+
+
+@get("/models/{name:str}/versions/{version:int}", sync_to_thread=True, summary="One version")
+def get_version(registry: Registry, name: ModelName, version: Number) -> Version:
+    """One version's manifest."""
+    with registry.database.reading() as session:
+        return reading.version_of(reading.version(session, name, version))
+
+
+@get("/models/{name:str}/versions/{version:int}/snapshot", sync_to_thread=True, summary="A version's snapshot")
+def get_snapshot(registry: Registry, name: ModelName, version: Number) -> Response[bytes]:
+    """The snapshot's bytes, checked against their digest; 410 when they were thinned."""
+    data, sha256 = reading.snapshot(registry.database, registry.blobs, name, version)
+    headers = {
+        "ETag": f'"{sha256}"',
+        "Cache-Control": "public, max-age=31536000, immutable",
+        "Content-Disposition": f'attachment; filename="{name}-{version}.snapshot"',
+    }
+    return Response(data, media_type="application/octet-stream", headers=headers)
+
+
+@put(
+    "/models/{name:str}/aliases/{alias:str}",
+    guards=[writes_allowed],
+    request_max_body_size=_SMALL_BODY,
+    summary="Promote, roll back, pin or release",
+)
+async def put_alias(
+    request: Request[Any, Any, State],
+    registry: Registry,
+    name: ModelName,
+    alias: Annotated[str, Parameter(pattern=ALIAS, description="champion or challenger-<candidate>")],
+    data: SetAlias,
+) -> Alias:
+    """Let an alias name a version, and log who did it and why."""
+    row = await asyncio.to_thread(
+        aliases.set_alias, registry.database, name, alias, data, actor=actor(request), now=datetime.now(UTC)
+    )
+    registry.publisher.wake()
+    DECISIONS.inc()
+    return row
+
+
+@get("/models/{name:str}/served", sync_to_thread=True, summary="What each alias named at a time")
+def get_served(
+    registry: Registry,
+    name: ModelName,
+    at: Annotated[datetime | None, Parameter(description="RFC 3339 with an offset; default now.")] = None,
+) -> Served:
+    """Which version each alias named at a time, live following included."""
+    moment = at or datetime.now(UTC)
+    if moment.tzinfo is None:
+        raise Invalid(f"at={moment.isoformat()} has no offset", "Write UTC as 2026-01-31T12:00:00Z.")
+    with registry.database.reading() as session:
+        return reading.served(session, name, moment.astimezone(UTC))
+
+
+@get("/models/{name:str}/log", sync_to_thread=True, summary="Who changed which alias, when and why")
+def get_log(registry: Registry, name: ModelName, before: Before = None, limit: Limit = 50) -> ChangePage:
+    """One page of the append-only alias log."""
+    with registry.database.reading() as session:
+        return reading.log(session, name, before, limit)
+
+
+SpecHash = Annotated[str, Parameter(pattern=SPEC_HASH, description="Beginning of the sha256, 16 digits or more.")]
+
+
+@put(
+    "/specs/{spec_hash:str}",
+    guards=[writes_allowed],
+    request_max_body_size=MAX_SPEC_BYTES,
+    summary="Keep a pipeline's spec",
+    description="The body is the canonical form, byte for byte. 201 when it is new, 200 when it was there.",
+)
+async def put_spec(
+    request: Request[Any, Any, State], registry: Registry, spec_hash: SpecHash
+) -> Response[dict[str, str]]:
+    """Keep a spec under its hash."""
+    body = await request.body()
+    is_new = await asyncio.to_thread(specs.put_spec, registry.database, spec_hash, body, datetime.now(UTC))
+    return Response({"hash": spec_hash}, status_code=201 if is_new else 200)
+
+
+@get("/specs/{spec_hash:str}", sync_to_thread=True, summary="A pipeline's spec by hash")
+def get_spec(registry: Registry, spec_hash: SpecHash) -> Response[bytes]:
+    """The canonical form, byte for byte."""
+    body = specs.get_spec(registry.database, spec_hash).encode()
+    return Response(body, media_type="application/json")
+
+
+API = Router(
+    "/api/v1",
+    route_handlers=[
+        post_version, get_models, get_model, get_versions, get_version, get_snapshot,
+        put_alias, get_served, get_log, put_spec, get_spec,
+    ],
+)  # fmt: skip

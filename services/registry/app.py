@@ -1,0 +1,79 @@
+"""The registry's wiring: database, blobs and publisher behind one Litestar application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+
+import structlog
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.middleware.rate_limit import RateLimitConfig
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+
+from services.registry.api import API, Registry, registry_of, uploads
+from services.registry.blobs import open_blobs
+from services.registry.database import open_database
+from services.registry.observed import Observed
+from services.registry.pages import PAGES, STYLE_HASH
+from services.registry.problems import EXCEPTION_HANDLERS
+from services.registry.publisher import Publisher
+from services.registry.settings import RegistrySettings
+
+_REQUESTS_A_SECOND = 300
+_OTHER_BODIES = 64 * 1024
+_log = structlog.get_logger()
+
+
+def application(settings: RegistrySettings, on_failure: Callable[[], None]) -> Observed:
+    """Open everything and return the ASGI application; SettingsError says what cannot be opened.
+
+    ``on_failure`` is called when the publisher ends by itself: a registry that publishes nothing must not look
+    healthy, so the process is to stop.
+    """
+    database = open_database(settings.database)
+    blobs = open_blobs(settings.blobs)
+    state = State({"token": settings.token})
+
+    @contextlib.asynccontextmanager
+    async def publishing(_: Litestar) -> AsyncGenerator[None, None]:
+        publisher = Publisher(database, settings.kafka)
+        state.registry = Registry(database, blobs, publisher, uploads())
+        task = asyncio.create_task(publisher.run())
+        task.add_done_callback(lambda ended: _watch(ended, on_failure))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            database.close()
+
+    app = Litestar(
+        route_handlers=[API, *PAGES],
+        dependencies={"registry": Provide(registry_of, sync_to_thread=False)},
+        exception_handlers=EXCEPTION_HANDLERS,
+        lifespan=[publishing],
+        middleware=[
+            RateLimitConfig(
+                rate_limit=("second", _REQUESTS_A_SECOND), exclude_opt_key="unlimited", set_rate_limit_headers=False
+            ).middleware
+        ],
+        openapi_config=OpenAPIConfig(
+            title="Rivermill registry", version="1", path="/schema", render_plugins=[JsonRenderPlugin(path="/")]
+        ),
+        request_max_body_size=_OTHER_BODIES,
+        multipart_form_part_limit=8,
+        state=state,
+        logging_config=None,
+        debug=False,
+    )
+    return Observed(app, STYLE_HASH)
+
+
+def _watch(task: asyncio.Task[None], on_failure: Callable[[], None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("the publisher failed; the registry stops", exc_info=error)
+        on_failure()

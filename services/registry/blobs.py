@@ -1,0 +1,75 @@
+"""Snapshots as blobs in an object store: a folder by default, S3 and its like by URL.
+
+A blob's path is ``<model>/<2 digits>/<sha256>``, made of a checked name and a checked digest, never of what a client
+calls a file. Both the folder and S3 put atomically: a reader sees all of a blob or none of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from services.registry.refusals import Damaged
+from services.runtime.settings import SettingsError
+
+
+class Blobs:
+    """Bytes by model name and sha256."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def put(self, name: str, sha256: str, data: bytes) -> None:
+        """Store ``data``, whose digest the caller has checked; storing it again changes nothing."""
+        obstore.put(self._store, _path(name, sha256), data)
+
+    def has(self, name: str, sha256: str, size: int) -> bool:
+        """Whether the blob is there in full."""
+        try:
+            return int(obstore.head(self._store, _path(name, sha256))["size"]) == size
+        except FileNotFoundError:
+            return False
+
+    def get(self, name: str, sha256: str, size: int) -> bytes:
+        """Return the blob; Damaged when it is missing or its bytes are not those that were stored."""
+        try:
+            found = obstore.get(self._store, _path(name, sha256))
+            data = b"" if found.meta["size"] != size else found.bytes().to_bytes()
+        except FileNotFoundError:
+            data = b""
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise Damaged(
+                f"the snapshot {sha256} of {name} is missing from the blob store or was altered there",
+                "Restore RIVERMILL_BLOBS from its backup; or promote another version, and let the learner publish anew.",
+            )
+        return data
+
+    def remove(self, name: str, sha256: str) -> None:
+        """Remove the blob if it is there."""
+        try:
+            obstore.delete(self._store, _path(name, sha256))
+        except FileNotFoundError:
+            return
+
+
+def _path(name: str, sha256: str) -> str:
+    return f"{name}/{sha256[:2]}/{sha256}"
+
+
+def open_blobs(location: str) -> Blobs:
+    """Open a folder (made if absent) or an object store's URL; SettingsError says what is wrong with it."""
+    try:
+        if "://" in location:
+            return Blobs(from_url(location))
+        folder = Path(location).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        return Blobs(LocalStore(folder, automatic_cleanup=True))
+    except (BaseError, OSError, ValueError) as error:
+        raise SettingsError(
+            f"RIVERMILL_BLOBS is {location!r} and cannot be used ({error}): expected a folder that can be written to, "
+            "or a URL such as s3://bucket/prefix"
+        ) from error

@@ -1,0 +1,108 @@
+"""The database: SQLite in WAL mode by default, PostgreSQL by URL; migrated when the registry starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.orm import sessionmaker
+
+from services.runtime.settings import SettingsError
+
+_MIGRATION_LOCK = 7_246_152_019
+_BUSY_SECONDS = 30
+_EXPECTED = (
+    "sqlite:///path/to/registry.sqlite or postgresql://user@host/database (the password may come from PGPASSWORD)"
+)
+
+
+class Database:
+    """Sessions of one database. ``reading()`` sees a snapshot; ``writing()`` commits at the end of its block."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.reading = sessionmaker(engine, expire_on_commit=False)
+        self.writing = sessionmaker(engine.execution_options(writes=True), expire_on_commit=False).begin
+
+    def ready(self) -> None:
+        """Raise SQLAlchemyError when the database does not answer."""
+        with self.reading() as session:
+            session.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def open_database(url: str) -> Database:
+    """Connect and migrate to the newest schema; SettingsError says what is wrong with the database."""
+    location = _location(url)
+    engine = create_engine(location, pool_pre_ping=location.get_backend_name() != "sqlite")
+    if engine.dialect.name == "sqlite":
+        _use_sqlite(engine)
+    try:
+        migrate(engine)
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise SettingsError(
+            f"the registry's database {location.render_as_string(hide_password=True)} cannot be used: {error}. "
+            "Check RIVERMILL_REGISTRY_DATABASE, that the server runs and that its user may create tables"
+        ) from error
+    return Database(engine)
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema up to date in one transaction that only one process can hold at a time."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    with engine.execution_options(writes=True).begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _location(url: str) -> URL:
+    try:
+        location = make_url(url)
+    except ArgumentError as error:
+        raise SettingsError(f"RIVERMILL_REGISTRY_DATABASE is not a database URL: expected {_EXPECTED}") from error
+    backend = location.get_backend_name()
+    if backend == "postgresql":
+        return location.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise SettingsError(
+            f"RIVERMILL_REGISTRY_DATABASE names {backend!r}, which is not supported: expected {_EXPECTED}"
+        )
+    if not location.database or location.database == ":memory:":
+        raise SettingsError(f"RIVERMILL_REGISTRY_DATABASE must name a file: expected {_EXPECTED}")
+    try:
+        Path(location.database).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"the folder of the database {location.database} cannot be made: {error}") from error
+    return location
+
+
+def _use_sqlite(engine: Engine) -> None:
+    """Take the write lock when a writing transaction begins: two writers wait for each other, none fails half-way."""
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in (
+            f"busy_timeout = {_BUSY_SECONDS * 1000}",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,1 @@
+"""One module a schema change, in the order that ``down_revision`` gives. There is no way down: restore a backup."""

@@ -1,0 +1,66 @@
+"""Every error answer is RFC 9457 problem details that say what happened and what to do."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
+from sqlalchemy.exc import OperationalError
+
+from services.domain.registry_api import Problem
+from services.registry.refusals import Refusal
+
+_log = structlog.get_logger()
+_ADVICE = {
+    HTTPStatus.NOT_FOUND: "The API lies under /api/v1; GET /schema describes it.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "GET /schema tells which methods a path has.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "A snapshot may have 64 MiB, a spec 1 MiB, any other body 64 KiB.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Wait a second and go on more slowly.",
+}
+
+
+def _answer(status: int, title: str, detail: str = "", headers: dict[str, str] | None = None) -> Response[Problem]:
+    return Response(
+        Problem(status=status, title=title, detail=detail),
+        status_code=status,
+        media_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def _refused(_: Request[Any, Any, Any], refusal: Refusal) -> Response[Problem]:
+    headers = {"WWW-Authenticate": "Bearer"} if refusal.status == HTTPStatus.UNAUTHORIZED else None
+    if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("refused", title=refusal.title, detail=refusal.detail)
+    return _answer(refusal.status, refusal.title, refusal.detail, headers)
+
+
+def _http(_: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    status = HTTPStatus(error.status_code)
+    wrong = error.extra if isinstance(error.extra, list) else []
+    told = "; ".join(
+        f"{item.get('key', 'body')}: {item.get('message', '')}" for item in wrong if isinstance(item, dict)
+    )
+    return _answer(status, error.detail or status.phrase, told or _ADVICE.get(status, ""), error.headers)
+
+
+def _database(_: Request[Any, Any, Any], error: OperationalError) -> Response[Problem]:
+    _log.error("the database does not answer", error=str(error.orig))
+    return _answer(503, "the registry's database does not answer", "Try again soon; /readyz tells how it is.")
+
+
+def _unexpected(_: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    _log.error("unexpected error", exc_info=error)
+    return _answer(500, "the registry failed on this request", "Its log has the details; please report them.")
+
+
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {
+    Refusal: _refused,
+    HTTPException: _http,
+    OperationalError: _database,
+    Exception: _unexpected,
+}

@@ -1,0 +1,166 @@
+"""Publishes the outbox to ``<model>.models``: in order, acknowledged by all replicas, for as long as it takes.
+
+The producer's transactional id is made of the database's identity: a second registry on the same database fences
+the first, so that a slow one can never put an older record behind a newer one. After every connection, and
+whenever offsets say that a topic was made anew, the topic is read and what is missing or different is queued again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from aiokafka.errors import KafkaError, ProducerFenced
+from sqlalchemy.exc import SQLAlchemyError
+
+from schemas.topics import topic_name
+from services.registry import outbox, topic
+from services.registry.database import Database
+from services.registry.metrics import (
+    BROKER_CONNECTED,
+    OUTBOX_OLDEST_SECONDS,
+    OUTBOX_RECORDS,
+    PUBLISH_FAILURES,
+    PUBLISHED,
+)  # fmt: skip
+from services.runtime.clients import transactional_producer
+from services.runtime.settings import Settings, SettingsError
+
+_log = structlog.get_logger()
+_TICK_SECONDS = 1.0
+_PUBLISH_SECONDS = 20.0
+_RETRY_SECONDS = 0.5
+_LONGEST_RETRY_SECONDS = 5.0
+_FENCED_SECONDS = 30.0
+_TROUBLE = (KafkaError, SettingsError, OSError, TimeoutError, SQLAlchemyError)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How publishing stands: ``broker`` is ``unset``, ``connected`` or ``away``; ``error`` says why it is away."""
+
+    broker: str
+    error: str = ""
+
+
+class Publisher:
+    """One task that empties the outbox; ``kafka`` None only counts what waits."""
+
+    def __init__(self, database: Database, kafka: Settings | None) -> None:
+        self._database = database
+        self._kafka = kafka
+        self._woken = asyncio.Event()
+        self._producer: Any = None
+        self._compared: set[str] = set()
+        self._offsets: dict[str, int] = {}
+        self.delivery = Delivery("unset") if kafka is None else Delivery("away", "not connected yet")
+
+    def wake(self) -> None:
+        """Say that something may wait, from the event loop's thread."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled; trouble with broker or database is logged once, waited out, and retried."""
+        failures = 0
+        try:
+            while True:
+                try:
+                    await self._round()
+                    failures = 0
+                    await self._wait()
+                except _TROUBLE as error:
+                    failures += 1
+                    await self._failed(error, failures)
+        finally:
+            await self._close()
+
+    async def _wait(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TICK_SECONDS):
+                await self._woken.wait()
+        self._woken.clear()
+
+    async def _failed(self, error: BaseException, failures: int) -> None:
+        PUBLISH_FAILURES.inc()
+        BROKER_CONNECTED.set(0)
+        if failures == 1:
+            _log.warning("alias records wait", error=f"{type(error).__name__}: {error}")
+        self.delivery = Delivery("away", f"{type(error).__name__}: {error}")
+        await self._close()
+        pause = min(_RETRY_SECONDS * 2 ** min(failures - 1, 8), _LONGEST_RETRY_SECONDS)
+        await asyncio.sleep(_FENCED_SECONDS if isinstance(error, ProducerFenced) else pause)
+
+    async def _close(self) -> None:
+        producer, self._producer = self._producer, None
+        self._compared.clear()
+        if producer is not None:
+            with contextlib.suppress(*_TROUBLE):
+                async with asyncio.timeout(_LONGEST_RETRY_SECONDS):
+                    await producer.stop()
+
+    async def _round(self) -> None:
+        await self._count()
+        if self._kafka is None:
+            return
+        if self._producer is None:
+            await self._connect(self._kafka)
+        for name in await asyncio.to_thread(outbox.waiting_names, self._database):
+            async with asyncio.timeout(_PUBLISH_SECONDS):
+                if name not in self._compared:
+                    await self._compare(self._kafka, name)
+                await self._publish(name)
+        await self._count()
+
+    async def _count(self) -> None:
+        backlog = await asyncio.to_thread(outbox.backlog, self._database)
+        OUTBOX_RECORDS.set(backlog.records)
+        since = backlog.since
+        OUTBOX_OLDEST_SECONDS.set((datetime.now(UTC) - since).total_seconds() if since is not None else 0)
+
+    async def _connect(self, kafka: Settings) -> None:
+        """Fence whoever published before, then compare every model's aliases with its topic."""
+        identity = await asyncio.to_thread(outbox.identity, self._database)
+        self._producer = transactional_producer(kafka, f"rivermill.registry.{identity}")
+        await self._producer.start()
+        for name in await asyncio.to_thread(outbox.all_names, self._database):
+            await self._compare(kafka, name)
+        self.delivery = Delivery("connected")
+        BROKER_CONNECTED.set(1)
+        _log.info("alias records are published", broker=kafka.broker)
+
+    async def _compare(self, kafka: Settings, name: str) -> None:
+        await topic.ensure(kafka, name)
+        there = await topic.read(kafka, name)
+        queued = await asyncio.to_thread(outbox.reconcile, self._database, name, there, datetime.now(UTC))
+        if queued:
+            _log.info("aliases missing or different on the topic are published again", model=name, aliases=queued)
+        self._compared.add(name)
+
+    async def _publish(self, name: str) -> None:
+        """Send what waits of one model in one transaction, then forget it."""
+        records = await asyncio.to_thread(outbox.waiting, self._database, name)
+        if not records:
+            return
+        target = topic_name(name, "models")
+        async with self._producer.transaction():
+            sends = [
+                await self._producer.send(target, record.record, key=record.alias.encode(), partition=0)
+                for record in records
+            ]
+            sent = await asyncio.gather(*sends)
+        await asyncio.to_thread(outbox.acknowledged, self._database, [record.id for record in records])
+        PUBLISHED.inc(len(records))
+        if sent[0].offset <= self._offsets.get(name, -1):
+            _log.warning("the topic was made anew; its aliases are compared again", model=name)
+            await self._compare_again(name)
+        self._offsets[name] = sent[-1].offset
+
+    async def _compare_again(self, name: str) -> None:
+        self._offsets.pop(name, None)
+        if self._kafka is not None:
+            await self._compare(self._kafka, name)
+        self.wake()
