@@ -1,0 +1,68 @@
+# One command that checks everything, one that tests everything, one that shows everything: `make help`.
+
+PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --progress-bar on
+LOCKED := $(PIP) --no-deps --require-hashes
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check unit format venv requirements clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: venv ## Watch a model learn from a year's flights; options in ARGS="--days 60 --speed 600x --exit"
+	@$(BIN)/rivermill demo $(ARGS)
+
+test: venv ## Run all tests, on a real Kafka broker (ARGS go to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: venv ## Lint, types, layers, generated files and unit tests: what must be green before a commit
+	@echo "ruff check" && $(BIN)/ruff check .
+	@echo "ruff format --check" && $(BIN)/ruff format --check .
+	@echo "mypy" && $(BIN)/mypy
+	@echo "lint-imports" && $(BIN)/lint-imports
+	@echo "python -m schemas.generate --check" && $(BIN)/python -m schemas.generate --check
+	@$(BIN)/python -m pytest tests/unit
+
+unit: venv ## Run the unit tests alone: no broker, seconds
+	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+format: venv ## Format the code and fix what can be fixed
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+venv: $(VENV)/.locked $(VENV)/.flights $(VENV)/.editable ## Make the virtual environment with pinned, hashed requirements
+
+$(VENV)/.python:
+	@test -n "$(PYTHON)" || { echo "error: Rivermill needs Python 3.11 or newer and found none on PATH: install one, or name it: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Rivermill needs Python 3.11 or newer; $(PYTHON) is `$(PYTHON) --version 2>&1`: name another one: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }
+	@echo "[1/4] making $(VENV) with `$(PYTHON) --version`"
+	@$(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) -m venv failed: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.locked: requirements/dev.txt requirements/build.txt | $(VENV)/.python
+	@echo "[2/4] installing the pinned requirements (about 250 MB once)"
+	@$(LOCKED) -r requirements/build.txt -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.flights: requirements/flights.txt | $(VENV)/.locked
+	@echo "[3/4] installing the flights (31 MB)"
+	@$(LOCKED) --no-build-isolation -r requirements/flights.txt
+	@touch $@
+
+$(VENV)/.editable: pyproject.toml | $(VENV)/.locked
+	@echo "[4/4] installing rivermill"
+	@$(PIP) --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+requirements: ## Pin the requirements anew (needs uv)
+	@for file in main dev; do \
+		group=$$(test $$file = dev && echo "--group dev"); \
+		uv pip compile pyproject.toml $$group --universal --python-version 3.11 --generate-hashes --no-header \
+			--no-emit-index-url --no-emit-find-links --upgrade --quiet -o requirements/$$file.txt; done
+
+clean: ## Remove the virtual environment and local data (not the shared cache)
+	rm -rf $(VENV) .data
