@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from schemas.state import Checkpoint
 from services.cleaning.core.clean import Clean, Inputs
 from services.runtime import readback
 from services.runtime.launch import Deployment
 from services.runtime.stage import Driver, Stage
+from services.runtime.worker import Handler
 
 
-def stages(deployment: Deployment, counts: dict[str, int]) -> Sequence[Stage]:
+def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage], Mapping[str, Handler]]:
     """The stage ``clean``: one lane for each partition of whichever raw topic has most."""
     spec, settings, partitions = deployment.spec, deployment.settings, deployment.partitions
     topics = Inputs(events=deployment.events_topic, labels=deployment.labels_topic, rekeyed=deployment.topic("rekeyed"))
@@ -27,4 +28,4 @@ def stages(deployment: Deployment, counts: dict[str, int]) -> Sequence[Stage]:
         return Driver(core)
 
     inputs = {topic: counts[topic] for topic in (topics.rekeyed, topics.events, topics.labels)}
-    return [deployment.stage("cleaning", "clean", inputs, open_clean, delivery=settings.delivery)]
+    return [deployment.stage("cleaning", "clean", inputs, open_clean, delivery=settings.delivery)], {}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import services.drift
-from services.drift.app import stages
+from services.drift.app import wire
 from services.runtime import worker
 
 
 def main() -> None:
     """Run the service until it is told to stop."""
-    worker.serve("drift", services.drift.__doc__ or "", stages)
+    worker.serve("drift", services.drift.__doc__ or "", wire)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from schemas.state import Checkpoint
 from services.drift.core.detect import Detect
 from services.drift.core.summarise import Summarise
 from services.runtime.launch import Deployment
 from services.runtime.stage import Driver, Stage
+from services.runtime.worker import Handler
 
 
-def stages(deployment: Deployment, counts: dict[str, int]) -> Sequence[Stage]:
+def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage], Mapping[str, Handler]]:
     """Stage ``summarise`` (a lane a partition of predictions; lane 0 reads examples too) and the fold ``detect``."""
     spec, partitions = deployment.spec, deployment.partitions
     predictions, examples = deployment.topic("predictions"), deployment.topic("examples")
@@ -33,4 +34,4 @@ def stages(deployment: Deployment, counts: dict[str, int]) -> Sequence[Stage]:
     return [
         deployment.stage("drift", "summarise", inputs, open_summarise),
         deployment.stage("drift", "detect", {summaries: counts[summaries]}, open_detect),
-    ]
+    ], {}

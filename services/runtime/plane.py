@@ -20,15 +20,12 @@ _log = structlog.get_logger()
 
 
 class DataPlane(Service):
-    """Runs the stages that ``build`` makes; any exception of theirs is handed to ``crash`` and ends the process."""
+    """Runs the stages; any exception of theirs is handed to ``fail``, which ends the process."""
 
-    def __init__(
-        self, build: Callable[[], Awaitable[Sequence[Stage]]], crash: Callable[[BaseException], Awaitable[None]]
-    ) -> None:
+    def __init__(self, stages: Sequence[Stage], fail: Callable[[BaseException], Awaitable[None]]) -> None:
         super().__init__()
-        self._build = build
-        self._crash = crash
-        self._memberships: list[Membership] = []
+        self._fail = fail
+        self._memberships = [Membership(stage) for stage in stages]
         self._running: asyncio.Task[None] | None = None
 
     async def on_start(self) -> None:
@@ -47,8 +44,6 @@ class DataPlane(Service):
 
     async def _run(self) -> None:
         try:
-            stages = await self._build()
-            self._memberships = [Membership(stage) for stage in stages]
             async with asyncio.TaskGroup() as group:
                 for membership in self._memberships:
                     group.create_task(membership.run(), name=membership.stage.name)
@@ -59,7 +54,7 @@ class DataPlane(Service):
 
     async def _end(self, error: BaseException) -> None:
         _log.error("service ends", error=f"{type(error).__name__}: {error}", exc_info=_unexpected(error))
-        await self._crash(error)
+        await self._fail(error)
 
     def stalled(self) -> list[str]:
         """Lanes with lag that have not moved for 30 s, as ``stage/lane``: the reason /healthz fails."""
@@ -73,8 +68,6 @@ class DataPlane(Service):
 
     def unready(self) -> list[str]:
         """What keeps the service from working: stages without an assignment, lanes that restore or wait."""
-        if not self._memberships:
-            return ["starting"]
         waiting = [f"{m.stage.name}: no assignment yet" for m in self._memberships if not m.assigned]
         restoring = [
             f"{m.stage.name}/{number}: restoring or waiting for what it needs"

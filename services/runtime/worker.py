@@ -7,11 +7,13 @@ of committed examples alone, whether or not the transaction that carries them co
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import faust
@@ -50,6 +52,8 @@ def _credentials(settings: Settings) -> Any:
 
 def make_app(service: str, pipeline: str, settings: Settings) -> Any:
     """The Faust app of one process start: no tables, no leader topic, nothing declared, loopback unless told."""
+    directory = settings.data_dir / "faust" / service
+    directory.mkdir(parents=True, exist_ok=True)
     return faust.App(
         f"{pipeline}.{service}.{uuid.uuid4().hex}",
         broker=";".join(f"kafka://{address.strip()}" for address in settings.broker.split(",")),
@@ -59,7 +63,7 @@ def make_app(service: str, pipeline: str, settings: Settings) -> Any:
         topic_disable_leader=True,
         topic_allow_declare=False,
         store="memory://",
-        datadir=str(settings.data_dir / "faust" / service),
+        datadir=str(directory),
         web_bind=settings.bind,
         web_host=settings.bind,
         web_port=settings.web_port or DEFAULT_PORTS[service],
@@ -100,14 +104,13 @@ def run(
     service: str,
     pipeline: str,
     settings: Settings,
-    build: Callable[[], Awaitable[Sequence[Stage]]],
-    follow: Mapping[str, Handler] | None = None,
+    stages: Sequence[Stage],
+    follow: Mapping[str, Handler],
 ) -> NoReturn:
     """Run one service until SIGTERM or SIGINT (exit 0) or until something is really wrong (exit 1).
 
-    ``build`` makes the stages once the loop runs; ``follow`` maps full names of control topics to their handlers.
+    ``follow`` maps full names of control topics, one at least, to their handlers.
     """
-    logs.configure(service, settings.log_level, settings.log_format)
     app = make_app(service, pipeline, settings)
     failed: list[BaseException] = []
 
@@ -117,11 +120,12 @@ def run(
         logging.getLogger("faust").setLevel(logging.CRITICAL)
         await app.crash(error)
 
-    plane = DataPlane(build, crash)
+    plane = DataPlane(stages, crash)
     _pages(app, plane)
-    for topic, handle in (follow or {}).items():
+    for topic, handle in follow.items():
         _follow(app, topic, handle)
     worker = faust.Worker(app, plane, loglevel=None, override_logging=False, quiet=True)
+    worker.spinner = None
     _log.info("service starts", pipeline=pipeline, pid=os.getpid(), broker=settings.broker, port=app.conf.web_port)
     worker.execute_from_commandline()
     sys.exit(1 if failed else 0)
@@ -133,19 +137,27 @@ def fail(service: str, error: SettingsError | ValueError) -> NoReturn:
     sys.exit(2)
 
 
-def serve(
-    service: str,
-    description: str,
-    stages: Callable[[launch.Deployment, dict[str, int]], Sequence[Stage]],
-) -> NoReturn:
-    """The main function of a service that follows no control topic; ``stages`` get the partitions of every topic."""
-    options = launch.arguments(service, description).parse_args()
+Wiring = Callable[[launch.Deployment, dict[str, int]], tuple[Sequence[Stage], Mapping[str, Handler]]]
+"""Makes a service's stages and its handlers of control topics, given the partitions of every topic."""
+
+
+def serve(service: str, description: str, wire: Wiring) -> NoReturn:
+    """A service's main function: arguments, settings, topics, and then :func:`run`."""
+    parser = launch.arguments(service, description)
+    start(service, parser.parse_args().pipeline, wire)
+
+
+def start(service: str, pipeline: Path, wire: Wiring) -> NoReturn:
+    """What follows the command line; what a user can put right is one clear line and exit code 2."""
     try:
-        deployed = launch.deployment(options.pipeline)
+        deployed = launch.deployment(pipeline)
+        logs.configure(service, deployed.settings.log_level, deployed.settings.log_format)
+        stages, follow = wire(deployed, asyncio.run(deployed.ensure_topics()))
     except (SpecError, SettingsError) as error:
         fail(service, error)
+    run(service, deployed.name, deployed.settings, stages, follow or {deployed.topic("models"): _note_decision})
 
-    async def build() -> Sequence[Stage]:
-        return stages(deployed, await deployed.ensure_topics())
 
-    run(service, deployed.name, deployed.settings, build)
+async def _note_decision(value: bytes, offset: int) -> None:
+    """What a service does with decisions that are none of its business: Faust needs a topic to follow."""
+    _log.debug("decision on models", offset=offset, record=value.decode(errors="replace"))
