@@ -20,7 +20,8 @@ class LiveParameters(msgspec.Struct):
 
     ``plan`` is the msgpack of the features, crosses and encodings they need. ``label_came_in_ms`` is the Kafka
     timestamp of the newest label folded (0: none), for freshness. ``signature`` is HMAC-SHA256 over the msgpack
-    of the record with an empty signature.
+    of the record with an empty signature. ``labels_came_in_ms`` are the Kafka timestamps of the labels folded since the
+    previous record (the newest 200 of them): scoring measures freshness by them.
     """
 
     log_id: str
@@ -30,4 +31,5 @@ class LiveParameters(msgspec.Struct):
     encodings: bytes
     candidates: dict[str, LiveCandidate]
     label_came_in_ms: int = 0
+    labels_came_in_ms: list[int] = []
     signature: bytes = b""

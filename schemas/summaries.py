@@ -19,19 +19,21 @@ class Moments(msgspec.Struct, array_like=False):
 
 
 class FeatureMoments(msgspec.Struct):
-    """As :class:`Moments`, and the same of z: the value less the lane's mean, by its standard deviation, clipped at 4.
+    """How many values were present and missing, the sum of the present, and moments of the clipped ones.
 
-    Values are taken at most 16 standard deviations from the lane's mean. ``z_count`` is 0 for booleans and
-    categories, and until a lane has seen enough values to standardise by.
+    A lane clips values at 4 of its standard deviations from its mean (z clipped, in the feature's own unit), so
+    that one wild value moves little; ``clipped`` and ``clipped_sq`` are sums of their distances from ``centre`` and
+    of the squares. ``sum`` takes values at most 16 standard deviations away. ``clipped_count`` is 0 for booleans
+    and categories, and until a lane has seen enough values to clip by.
     """
 
     count: int = 0
     missing: int = 0
     sum: float = 0.0
-    sum_sq: float = 0.0
-    z_count: int = 0
-    z_sum: float = 0.0
-    z_sum_sq: float = 0.0
+    clipped_count: int = 0
+    centre: float = 0.0
+    clipped: float = 0.0
+    clipped_sq: float = 0.0
 
 
 class Summary(msgspec.Struct):

@@ -131,7 +131,7 @@ class Lane:
         self._gauges.committed(sends, time.monotonic() - started, batch, driver.core.totals)
 
     def _checkpoint(self, driver: Driver, inputs: Inputs) -> Out:
-        standing = driver.core.standing()
+        standing = driver.standing()
         value = encode(
             Checkpoint(
                 stage=self.stage.name,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from schemas.state import Checkpoint
 from schemas.topics import topic_name
-from services.domain.records import Core, Incoming, Output
+from services.domain.records import Core, Incoming, Output, Standing
 from services.runtime.settings import Settings
 from services.runtime.transactions import Place
 
@@ -32,6 +32,10 @@ class Driver:
     async def idle(self, now: int, positions: Mapping[str, int]) -> Output | None:  # noqa: ARG002 - for overriding
         """Effects without input (live parameters, expiries); ``positions`` are the next offsets by full topic name."""
         return None
+
+    def standing(self) -> Standing:
+        """The driver's part of the checkpoint: its core's."""
+        return self.core.standing()
 
     def committed(self, ends: Mapping[Place, int]) -> None:
         """Told after each commit: for each place written, an offset at or below its newest record."""

@@ -1,0 +1,21 @@
+"""``python -m services.learner --pipeline PIPELINE.toml [--role join|train|all]``."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import services.learner
+from services.learner.app import ROLES, wire
+from services.runtime import launch, worker
+
+
+def main() -> None:
+    """Run the service until it is told to stop."""
+    parser = launch.arguments("learner", services.learner.__doc__ or "")
+    parser.add_argument("--role", choices=ROLES, default="all", help="the stages to run here (default: all)")
+    options = parser.parse_args()
+    worker.start("learner", options.pipeline, partial(wire, role=options.role))
+
+
+if __name__ == "__main__":
+    main()

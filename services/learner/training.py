@@ -1,0 +1,242 @@
+"""Training on its lane: live parameters, versions published beside the fold, and restarts from the last snapshots."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from schemas.codec import encode
+from schemas.examples import Control
+from schemas.state import Checkpoint
+from services.domain import live, snapshot
+from services.domain.records import Incoming, Out, Output, Standing
+from services.domain.registry_api import NewVersion
+from services.domain.spec import canonical
+from services.learner.core.fold import Fold, Taken
+from services.learner.core.train import Train
+from services.learner.core.uuid7 import RANDOM_BITS, uuid7
+from services.runtime import metrics, readback
+from services.runtime.launch import Deployment
+from services.runtime.registry_client import RegistryClient, RegistryError, RegistryUnavailable
+from services.runtime.settings import SettingsError
+from services.runtime.snapshots import SnapshotCache
+from services.runtime.stage import Driver
+
+_T = TypeVar("_T")
+_RETRY_S = 2.0
+_REFOLD_CHUNK = 200
+_LABELS = 200
+_MEASURED_EVERY_MS = 1000
+_log = structlog.get_logger()
+
+
+class Kept(msgspec.Struct):
+    """One published snapshot, as the checkpoint remembers it."""
+
+    version: int
+    sha256: str
+    signature: str
+
+
+class Data(msgspec.Struct):
+    """The stage's own part of its checkpoint: the newest complete set of snapshots, one a candidate."""
+
+    snapshots: dict[str, Kept] = {}
+
+
+class TrainDriver(Driver):
+    """Drives :class:`Train`: what is due is asked of the core, what is sent or uploaded is done here.
+
+    Uploads run beside the fold, one set at a time; a registry that is away delays versions, never learning.
+    """
+
+    core: Train
+
+    def __init__(self, core: Train, deployment: Deployment, client: RegistryClient, cache: SnapshotCache) -> None:
+        super().__init__(core)
+        self._deployment = deployment
+        self._client = client
+        self._cache = cache
+        self._data = Data()
+        self._upload: asyncio.Task[tuple[int, dict[str, Kept]]] | None = None
+        self._examples = deployment.topic("examples")
+        self._watcher = readback.Watcher(deployment.settings)
+        self._checked_control = False
+        self._measured_at = 0
+        self._came_in: list[int] = []
+
+    def process(self, batch: Sequence[Incoming], now: int) -> Output:
+        """Fold the batch; live parameters that are due travel in the same transaction."""
+        output = self.core.process(batch, now)
+        self._came_in.extend(record.timestamp for record in batch[-_LABELS:])
+        self._add_live(output, now)
+        self._measure(now)
+        return output
+
+    async def idle(self, now: int, positions: Mapping[str, int]) -> Output | None:
+        """A control record if the log lacks ours, versions and live parameters if they are due."""
+        output = Output()
+        if not self._checked_control and await self._caught_up(positions):
+            self._checked_control = True
+            if self.core.control_due(self._deployment.spec_hash):
+                output.to("examples", 0).append(self._control(now))
+        finished = await self._versions(now)
+        self._add_live(output, now)
+        return output if output.sends or finished else None
+
+    async def _caught_up(self, positions: Mapping[str, int]) -> bool:
+        _, high = await self._watcher.bounds(self._examples, 0)
+        return positions[self._examples] >= high
+
+    def _control(self, now: int) -> Out:
+        spec = self._deployment.spec
+        record = Control(uuid7(now, secrets.randbits(RANDOM_BITS)), self._deployment.spec_hash, canonical(spec))
+        _log.info("control record", spec=record.spec)
+        return Out(b"control", encode(record), now)
+
+    def _add_live(self, output: Output, now: int) -> None:
+        if not self.core.live_due(now):
+            return
+        parameters = self.core.live()
+        if parameters is None:
+            return
+        parameters.labels_came_in_ms = self._came_in[-_LABELS:]
+        self._came_in.clear()
+        value = live.seal(parameters, self._deployment.settings.signing_keys[0])
+        metrics.LIVE_BYTES.set(len(value))
+        if self.core.live_published(len(value), parameters.examples_offset, now):
+            output.to("parameters", 0).append(Out(b"live", value, now))
+
+    async def _versions(self, now: int) -> bool:
+        """Take and upload snapshots when they are due; True when a set has been published since the last time."""
+        if self._upload is not None:
+            if not self._upload.done():
+                return False
+            upload, self._upload = self._upload, None
+            examples, kept = upload.result()
+            self._data = Data(kept)
+            self.core.published({name: it.version for name, it in kept.items()}, examples, now, _name(kept))
+            for name in kept:
+                metrics.VERSIONS.labels(name).inc()
+            return True
+        if self.core.versions_due(now):
+            taken = self.core.fold.snapshots()
+            control = self.core.fold.control
+            if taken and control is not None:
+                self._upload = asyncio.create_task(
+                    self._publish(taken, control, self.core.fold.offset, self.core.fold.examples),
+                    name="publish versions",
+                )
+        return False
+
+    async def _publish(
+        self, taken: Sequence[Taken], control: Control, offset: int, examples: int
+    ) -> tuple[int, dict[str, Kept]]:
+        """Upload one set in the candidates' order (the first becomes champion); tries until the registry takes it."""
+        kept = {}
+        key = self._deployment.settings.signing_keys[0]
+        await _taken(partial(self._client.put_spec, control.spec, control.pipeline))
+        for it in taken:
+            sha256 = await self._cache.put(it.blob)
+            manifest = NewVersion(
+                candidate=it.candidate, spec=control.spec, log_id=control.log_id, examples_offset=offset, sha256=sha256,
+                signature=snapshot.sign(it.blob, key), metrics=dict(it.metrics),
+                keep=self._deployment.spec.snapshots.keep,
+            )  # fmt: skip
+            version = await _taken(partial(self._client.publish_version, self._deployment.name, manifest, it.blob))
+            kept[it.candidate] = Kept(version.version, version.sha256, version.signature)
+        return examples, kept
+
+    def standing(self) -> Standing:
+        """The core's, and which snapshots to restore from."""
+        standing = self.core.standing()
+        standing.data = encode(self._data)
+        return standing
+
+    def restored(self, data: Data) -> None:
+        """The checkpoint's own part, after a restart."""
+        self._data = data
+
+    def _measure(self, now: int) -> None:
+        """Report the prequential metrics, at most once a second."""
+        if now - self._measured_at < _MEASURED_EVERY_MS:
+            return
+        self._measured_at = now
+        for candidate, measures in self.core.fold.metrics().items():
+            for metric, value in measures.items():
+                metrics.PREQUENTIAL.labels(candidate, metric).set(value)
+
+    async def close(self) -> None:
+        """Abandon an upload: the next owner of the fold publishes the same state."""
+        if self._upload is not None:
+            self._upload.cancel()
+            await asyncio.gather(self._upload, return_exceptions=True)
+        await self._watcher.close()
+        await self._client.close()
+
+
+def _name(kept: Mapping[str, Kept]) -> str:
+    """What the checkpoint calls a set of snapshots: ``candidate=sha256``, separated by spaces."""
+    return " ".join(f"{name}={it.sha256}" for name, it in kept.items())
+
+
+async def _taken(ask: Callable[[], Awaitable[_T]]) -> _T:
+    """Ask the registry until it answers; SettingsError when it refuses, which waiting does not mend."""
+    told = False
+    while True:
+        try:
+            return await ask()
+        except RegistryUnavailable as error:
+            if not told:
+                _log.warning("the registry is away; trying again until it is back", error=str(error))
+                told = True
+            await asyncio.sleep(_RETRY_S)
+        except RegistryError as error:
+            raise SettingsError(f"the registry refused: {error}") from error
+
+
+async def open_train(
+    deployment: Deployment, client: RegistryClient, cache: SnapshotCache, checkpoint: Checkpoint | None
+) -> Driver:
+    """The fold, restored from the checkpoint's snapshots and the log between them and the checkpoint."""
+    if checkpoint is None:
+        return TrainDriver(Train(), deployment, client, cache)
+    data = msgspec.json.decode(checkpoint.data, type=Data)
+    core = Train(await _fold(deployment, cache, data))
+    examples = deployment.topic("examples")
+    begun = core.fold.examples
+    async for batch in readback.records(
+        deployment.settings, examples, 0, core.fold.offset, checkpoint.inputs.get(examples, 0)
+    ):
+        for start in range(0, len(batch), _REFOLD_CHUNK):
+            core.refold(batch[start : start + _REFOLD_CHUNK])
+            await asyncio.sleep(0)
+    core.totals.update(checkpoint.totals)
+    if data.snapshots:
+        versions = {name: kept.version for name, kept in data.snapshots.items()}
+        core.published(versions, begun, time.time_ns() // 1_000_000, _name(data.snapshots))
+    driver = TrainDriver(core, deployment, client, cache)
+    driver.restored(data)
+    return driver
+
+
+async def _fold(deployment: Deployment, cache: SnapshotCache, data: Data) -> Fold:
+    """The fold as of the snapshots; an empty one, to be refolded from the log's start, if they cannot be used."""
+    if not data.snapshots:
+        return Fold()
+    opened = []
+    try:
+        for kept in data.snapshots.values():
+            blob = await _taken(partial(cache.get, deployment.name, kept.version, kept.sha256))
+            opened.append(snapshot.read(blob, kept.signature, deployment.settings.signing_keys))
+        return Fold.restored(opened)
+    except (SettingsError, ValueError) as error:
+        _log.warning("the last snapshots cannot be used: folding the examples from the log's start", error=str(error))
+        return Fold()

@@ -1,0 +1,67 @@
+"""Alerts that scoring raises: a snapshot or live parameters that it refused to serve.
+
+Every process raises its own, with an id made from version and cause, so that consumers may see one of them twice and
+know it for the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+from schemas.alerts import Alert, Position
+from schemas.codec import encode, from_ms
+from schemas.models import AliasRecord
+from schemas.predictions import ModelRef
+from schemas.topics import topic_name
+from services.domain.records import Out
+
+_MAX_OPEN = 100
+
+
+class Refusals:
+    """Open incidents by cause, and the alerts that wait to be sent (at most 100 of each)."""
+
+    def __init__(self, pipeline: str) -> None:
+        self._pipeline = pipeline
+        self._open: dict[str, tuple[str, str]] = {}
+        self._pending: list[Out] = []
+
+    def refused(self, cause: str, message: str, record: AliasRecord | None) -> None:
+        """Something was refused; told once a cause."""
+        if cause in self._open or len(self._open) >= _MAX_OPEN:
+            return
+        self._open[cause] = (record.alias if record else cause, message)
+        self._raise(cause, message, record, resolved=False)
+
+    def recovered(self, record: AliasRecord) -> None:
+        """A later version of this alias was loaded: what was refused for it is over."""
+        for cause in [cause for cause, (alias, _) in self._open.items() if alias == record.alias]:
+            _, message = self._open.pop(cause)
+            self._raise(cause, f"{message}; version {record.version} is served now", record, resolved=True)
+
+    def take(self) -> list[Out]:
+        """The alerts to send now."""
+        pending, self._pending = self._pending, []
+        return pending
+
+    def _raise(self, cause: str, message: str, record: AliasRecord | None, *, resolved: bool) -> None:
+        incident = hashlib.sha256(f"{self._pipeline}/scoring/{cause}".encode()).hexdigest()[:32]
+        now = time.time_ns() // 1_000_000
+        model = ModelRef(record.name, record.candidate, record.version, record.examples_offset) if record else None
+        alert = Alert(
+            alert_id=f"{incident}-{'resolved' if resolved else 'opened'}",
+            incident_id=incident,
+            state="resolved" if resolved else "opened",
+            resolution="recovered" if resolved else None,
+            kind="model",
+            severity="critical",
+            signal=cause,
+            summary=message[:1000],
+            evidence={},
+            suspects=[],
+            model=model,
+            detected_at=from_ms(now),
+            position=Position(topic_name(self._pipeline, "models" if record else "parameters"), 0, -1),
+        )
+        self._pending = [*self._pending, Out(incident.encode(), encode(alert), now)][-_MAX_OPEN:]

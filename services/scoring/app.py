@@ -1,0 +1,93 @@
+"""What is connected to what in scoring: clean events in, predictions out, served by what the follower holds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+from schemas.state import Checkpoint
+from services.domain.records import Incoming, Output
+from services.runtime import metrics
+from services.runtime.launch import Deployment
+from services.runtime.registry_client import RegistryClient
+from services.runtime.snapshots import SnapshotCache
+from services.runtime.stage import Driver, Stage
+from services.runtime.transactions import Place
+from services.runtime.worker import Handler
+from services.scoring.core import Score
+from services.scoring.follower import Follower
+
+
+class ScoreDriver(Driver):
+    """Takes the newest served state between two batches, measures freshness, and sends the follower's alerts."""
+
+    core: Score
+
+    def __init__(self, core: Score, follower: Follower, loading: asyncio.Task[None]) -> None:
+        super().__init__(core)
+        self._follower = follower
+        self._loading = loading
+        self._generation = -1
+        self._came_in: list[int] = []
+
+    async def ready(self) -> None:
+        """Scoring waits for a champion: unready, but healthy."""
+        await self._follower.ready()
+
+    def process(self, batch: Sequence[Incoming], now: int) -> Output:
+        """Swap if there is something new, then score."""
+        follower = self._follower
+        if self._generation != follower.generation and follower.served is not None:
+            self._generation = follower.generation
+            self.core.serve(follower.served)
+            self._came_in = follower.take_came_in()
+        return self.core.process(batch, now)
+
+    async def idle(self, now: int, positions: Mapping[str, int]) -> Output | None:  # noqa: ARG002 - alerts have no input
+        """The follower's alerts, in a transaction of their own; raises what ended the follower."""
+        if self._loading.done():
+            self._loading.result()
+        alerts = self._follower.refusals.take()
+        if not alerts:
+            return None
+        output = Output()
+        output.to("alerts", 0).extend(alerts)
+        return output
+
+    def committed(self, ends: Mapping[Place, int]) -> None:  # noqa: ARG002 - what was written does not matter
+        """The first predictions with these labels are out."""
+        if self._came_in:
+            now = time.time()
+            for came_in in self._came_in:
+                metrics.FRESHNESS_SECONDS.observe(now - came_in / 1000)
+            self._came_in = []
+
+
+def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage], Mapping[str, Handler]]:
+    """The stage ``score``, and the handlers of ``models`` and ``parameters``."""
+    spec, settings = deployment.spec, deployment.settings
+    client = RegistryClient(settings.registry_url, token=settings.registry_token, actor="scoring")
+    cache = SnapshotCache(settings.data_dir / "snapshots" / deployment.name, client)
+    follower = Follower(deployment.name, settings.signing_keys, cache)
+    loading: list[asyncio.Task[None]] = []
+
+    async def open_score(lane: int, checkpoint: Checkpoint | None) -> Driver:
+        if not loading:
+            loading.append(asyncio.create_task(follower.run(), name="load snapshots"))
+        core = Score(
+            lane,
+            deployment.partitions,
+            binary=spec.pipeline.task == "binary",
+            threshold=spec.pipeline.threshold,
+        )
+        if checkpoint is not None:
+            core.totals.update(checkpoint.totals)
+        return ScoreDriver(core, follower, loading[0])
+
+    clean = deployment.topic("events.clean")
+    stage = deployment.stage("scoring", "score", {clean: counts[clean]}, open_score, delivery=settings.delivery)
+    return [stage], {
+        deployment.topic("models"): follower.on_decision,
+        deployment.topic("parameters"): follower.on_parameters,
+    }

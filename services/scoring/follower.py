@@ -1,0 +1,179 @@
+"""Following ``models`` and ``parameters``: what this process serves now, and what it refused.
+
+Decisions (aliases) and live state arrive at any time; what the aliases ask for is assembled as soon as it is at hand,
+and lanes take it between two batches. Whatever is refused leaves the old state serving and raises an alert.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+from schemas.models import AliasRecord
+from schemas.parameters import LiveParameters
+from services.domain import live, snapshot
+from services.domain.registry_api import CHALLENGER_PREFIX, CHAMPION
+from services.domain.served import Part, Served, assemble
+from services.domain.signing import SignatureError
+from services.runtime import metrics
+from services.runtime.registry_client import RegistryError, RegistryUnavailable
+from services.runtime.snapshots import SnapshotCache
+from services.scoring.alerts import Refusals
+
+_DECISION = msgspec.json.Decoder(AliasRecord)
+_RETRY_S = 2.0
+_MAX_CAME_IN = 2000
+_log = structlog.get_logger()
+
+
+class Follower:
+    """Keeps ``served`` up to date; ``generation`` counts its swaps. Call :meth:`run` once, hand records to the others."""
+
+    def __init__(self, name: str, keys: Sequence[bytes], cache: SnapshotCache) -> None:
+        self.served: Served | None = None
+        self.generation = 0
+        self.label_came_in_ms = 0
+        self.refusals = Refusals(name)
+        self._name = name
+        self._keys = keys
+        self._cache = cache
+        self._aliases: dict[str, AliasRecord] = {}
+        self._good: dict[str, AliasRecord] = {}
+        self._live: dict[str, Part] = {}
+        self._live_position = ("", -1)
+        self._stored: dict[str, Part] = {}
+        self._refused: set[str] = set()
+        self._came_in: list[int] = []
+        self._wake = asyncio.Event()
+        self._first = asyncio.Event()
+
+    async def ready(self) -> None:
+        """Wait until there is a champion to serve."""
+        await self._first.wait()
+
+    async def on_decision(self, value: bytes, offset: int) -> None:
+        """A record of ``models``; a lower revision of an alias is ignored."""
+        try:
+            record = _DECISION.decode(value)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            self._refuse("undecodable", f"models/{offset}", f"a record of models cannot be read: {error}")
+            return
+        known = self._aliases.get(record.alias)
+        if record.name == self._name and (known is None or record.revision > known.revision):
+            self._aliases[record.alias] = record
+            self._wake.set()
+
+    async def on_parameters(self, value: bytes, offset: int) -> None:
+        """A record of ``parameters``: served if it is signed by us and newer than what is served."""
+        try:
+            parameters = live.unseal(value, self._keys)
+            if live.position(parameters) <= self._live_position and not self._renamed(parameters):
+                return
+            self._live = live.parts(parameters, self._name)
+        except SignatureError as error:
+            self._refuse("signature", "parameters", str(error))
+            return
+        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, KeyError) as error:
+            self._refuse("undecodable", "parameters", f"live parameters at offset {offset} cannot be read: {error}")
+            return
+        self._live_position = live.position(parameters)
+        self.label_came_in_ms = parameters.label_came_in_ms
+        self._came_in = (self._came_in + parameters.labels_came_in_ms)[-_MAX_CAME_IN:]
+        self._assemble("live")
+
+    def _renamed(self, parameters: LiveParameters) -> bool:
+        """Whether the same state has got new version numbers: a version was published of it."""
+        return live.position(parameters) == self._live_position and any(
+            (part := self._live.get(name)) is None or part.ref.version < candidate.version
+            for name, candidate in parameters.candidates.items()
+        )
+
+    def take_came_in(self) -> list[int]:
+        """When the labels came in that the served state has learned since the last call; for freshness."""
+        came_in, self._came_in = self._came_in, []
+        return came_in
+
+    async def run(self) -> None:
+        """Fetch, verify and load the snapshots that the aliases need, for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not await self._load_needed():
+                await asyncio.sleep(_RETRY_S)
+                self._wake.set()
+
+    async def _load_needed(self) -> bool:
+        """Load what is missing, champion first; False if the registry was away and it is worth trying again."""
+        complete = True
+        for record in sorted(self._aliases.values(), key=lambda it: it.alias != CHAMPION):
+            if self._aliases[record.alias] is record and self._needed(record):
+                complete &= await self._load(record)
+        self._assemble("version")
+        return complete
+
+    def _needed(self, record: AliasRecord) -> bool:
+        sha256 = record.snapshot_sha256
+        if sha256 in self._stored or sha256 in self._refused:
+            return False
+        return not (record.live and record.candidate in self._live)
+
+    async def _load(self, record: AliasRecord) -> bool:
+        sha256 = record.snapshot_sha256
+        what = f"version {record.version} of {record.candidate}"
+        try:
+            if record.size > snapshot.MAX_BYTES:
+                raise snapshot.SnapshotError(f"{what} has {record.size} bytes: at most {snapshot.MAX_BYTES} are read")
+            blob = await self._cache.get(self._name, record.version, sha256, record.size)
+            opened = snapshot.read(blob, record.signature, self._keys)
+            self._stored[sha256] = await asyncio.to_thread(opened.part, record.version)
+        except RegistryUnavailable as error:
+            _log.warning("a snapshot cannot be fetched; trying again", version=record.version, error=str(error))
+            return False
+        except (RegistryError, ValueError, KeyError) as error:
+            self._refused.add(sha256)
+            self._refuse(_reason(error), f"{record.alias}/{record.version}", f"{what} is refused: {error}", record)
+        else:
+            self.refusals.recovered(record)
+        return True
+
+    def _assemble(self, how: str) -> None:
+        """Serve what the aliases ask for; an alias whose new state is not at hand keeps its last good one."""
+        for alias, record in self._aliases.items():
+            if record.snapshot_sha256 in self._stored or (record.live and record.candidate in self._live):
+                self._good[alias] = record
+        used = {record.snapshot_sha256 for record in (*self._good.values(), *self._aliases.values())}
+        self._stored = {sha256: part for sha256, part in self._stored.items() if sha256 in used}
+        champion = self._good.get(CHAMPION)
+        if champion is None:
+            return
+        challengers = [it for name, it in sorted(self._good.items()) if name.startswith(CHALLENGER_PREFIX)]
+        served = assemble(champion, challengers, self._live, self._stored)
+        if served is None:
+            return
+        self.served = served
+        self.generation += 1
+        self._first.set()
+        metrics.SWAPS.labels(how).inc()
+        ref = served.champion.ref
+        metrics.SERVED_VERSION.clear()
+        metrics.SERVED_VERSION.labels(ref.candidate).set(ref.version)
+        metrics.SERVED_OFFSET.set(ref.examples_offset)
+        metrics.STALENESS_SECONDS.set_function(self._staleness)
+
+    def _staleness(self) -> float:
+        return max(0.0, time.time() - self.label_came_in_ms / 1000) if self.label_came_in_ms else 0.0
+
+    def _refuse(self, reason: str, cause: str, message: str, record: AliasRecord | None = None) -> None:
+        metrics.REFUSED.labels(reason).inc()
+        _log.error("refused; the old state keeps serving", cause=cause, error=message)
+        self.refusals.refused(cause, message, record)
+
+
+def _reason(error: Exception) -> str:
+    """A bounded label for the metric."""
+    known = {"SignatureError": "signature", "SnapshotRefused": "sha256_or_size", "SnapshotError": "snapshot"}
+    return known.get(type(error).__name__, "registry" if isinstance(error, RegistryError) else "unloadable")
