@@ -33,7 +33,7 @@ class Part(msgspec.Struct, frozen=True):
 class Served:
     """What a lane of scoring serves until the next swap. ``failures`` counts challengers' scores that failed."""
 
-    __slots__ = ("_challengers", "champion", "encodings", "encodings_offset", "failures")
+    __slots__ = ("_challengers", "_key", "champion", "encodings", "encodings_offset", "failures")
 
     def __init__(
         self, champion: Part, challengers: Sequence[Part], encodings: ServedEncodings, encodings_offset: int
@@ -42,10 +42,15 @@ class Served:
         self.encodings = encodings
         self.encodings_offset = encodings_offset
         self.failures = 0
+        self._key = tuple((part.log_id, part.ref) for part in (champion, *challengers)), encodings_offset
         self._challengers = [
             (part.columns, part.model, part.ref.candidate, part.ref.version, part.ref.examples_offset)
             for part in challengers
         ]
+
+    def key(self) -> object:
+        """Equal for two that serve the same: the states of champion and challengers, and the encodings' offset."""
+        return self._key
 
     def score(self, features: Features, encoded: Encoded) -> tuple[float, list[ChallengerScore]]:
         """The champion's score and the challengers', of the same features.
