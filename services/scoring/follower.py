@@ -48,6 +48,7 @@ class Follower:
         self._stored: dict[str, Part] = {}
         self._refused: set[str] = set()
         self._came_in: list[int] = []
+        self._started_ms = time.time_ns() // 1_000_000
         self._wake = asyncio.Event()
         self._first = asyncio.Event()
 
@@ -82,7 +83,8 @@ class Follower:
             return
         self._live_position = live.position(parameters)
         self.label_came_in_ms = parameters.label_came_in_ms
-        self._came_in = (self._came_in + parameters.labels_came_in_ms)[-_MAX_CAME_IN:]
+        fresh = [came_in for came_in in parameters.labels_came_in_ms if came_in >= self._started_ms]
+        self._came_in = (self._came_in + fresh)[-_MAX_CAME_IN:]
         self._assemble("live")
 
     def _renamed(self, parameters: LiveParameters) -> bool:
@@ -93,7 +95,10 @@ class Follower:
         )
 
     def take_came_in(self) -> list[int]:
-        """When the labels came in that the served state has learned since the last call; for freshness."""
+        """When the labels came in that the served state has learned since the last call; for freshness.
+
+        Labels from before this process began are left out: they tell how long it was away.
+        """
         came_in, self._came_in = self._came_in, []
         return came_in
 
