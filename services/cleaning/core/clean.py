@@ -16,6 +16,7 @@ from services.cleaning.core.decode import Reader
 from services.cleaning.core.dedupe import RecentIds
 from services.cleaning.core.features import Features
 from services.cleaning.core.labels import label_value
+from services.cleaning.core.profiles import FieldProfile, field_profiles
 from services.cleaning.core.rules import Rejected, shown
 from services.cleaning.core.times import Clock, TimeReader
 from services.domain.deadletters import Origin, dead_letter, origin, rekeyed_headers
@@ -96,6 +97,8 @@ class Clean:
             if rejected is not None:
                 self._bury(read, rejected, out)
         self._features.fold()
+        if reads:
+            self._recent.mark(reads[-1].stamp)
         for stream in ("events", "labels"):
             totals[stream] += len(out.sends.get((f"{stream}.clean", lane), ()))
         return out
@@ -114,6 +117,15 @@ class Clean:
             self._clock.received.extend(saved.received)
             self._events.unknown = saved.unknown
         self._recent.restore(keys)
+
+    def profiles(self) -> dict[str, FieldProfile]:
+        """What is known of each field that is read from events, on this lane."""
+        return field_profiles(self._features)
+
+    @property
+    def dedupe_span(self) -> int:
+        """Over how many milliseconds of arrival the remembered ids reach back (since the last restore)."""
+        return self._recent.span
 
     def _read(self, record: Incoming, now: int) -> _Read:
         topic = record.topic

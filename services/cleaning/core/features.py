@@ -57,6 +57,7 @@ class Features:
         self.names = tuple(read)
         self._features = list(read.values())
         self._repairs = [repair_of(name, feature) for name, feature in read.items()]
+        self._stand_ins = [_stand_in(name, feature) for name, feature in read.items()]
         self._zone = ZoneInfo(spec.event.timezone)
         self._derived = [(name, _DERIVE[kind]) for name, kind in derived.items()]
         kinds = [feature.type for feature in self._features]
@@ -187,8 +188,7 @@ class Features:
         policy = self._features[i].missing
         if policy == "keep":
             return None
-        value: Value = policy
-        rule = "imputed_constant"
+        value, rule = self._stand_ins[i], "imputed_constant"
         if policy == "median":
             value, rule = self.robust[i].centre, "imputed_median"
         elif policy in ("mean", "last"):
@@ -220,6 +220,12 @@ def _robust(features: list[Feature]) -> dict[int, Robust]:
     needed = [i for i, f in enumerate(features) if f.type == "number" and (f.outliers or f.missing == "median")]
     size = max(_LEAST_BLOCK, min(_GREATEST_BLOCK, _BUFFERED_VALUES // max(len(needed), 1)))
     return {i: Robust(size, _threshold(features[i])) for i in needed}
+
+
+def _stand_in(name: str, feature: Feature) -> Value:
+    """The constant of a policy, a category as its own rules write it."""
+    constant = feature.missing
+    return repair_of(name, feature)(constant, []) if feature.type == "category" else constant
 
 
 def _threshold(feature: Feature) -> float:

@@ -68,7 +68,7 @@ def boolean(raw: Any) -> tuple[bool | None, str]:
     if isinstance(raw, int | float):
         if raw in (0, 1):
             return bool(raw), "boolean_number"
-        if raw != raw:  # noqa: PLR0124 - NaN
+        if _is_nan(raw):
             return None, "not_a_number"
     return None, "boolean_invalid"
 
@@ -99,7 +99,11 @@ def _boolean_from_text(text: str) -> tuple[bool | None, str]:
 
 
 def _not_finite(raw: float) -> str:
-    return "not_a_number" if math.isnan(raw) else "infinite"
+    return "not_a_number" if _is_nan(raw) else "infinite"
+
+
+def _is_nan(raw: float) -> bool:
+    return raw != raw  # noqa: PLR0124 - math.isnan overflows on long integers
 
 
 def _number_rules(name: str, feature: Feature) -> Repair:
