@@ -109,8 +109,6 @@ class Restoring:
             )
 
     def _remember(self, entry: Entry) -> None:
-        if entry.label is not None and self._ledger.passed(entry.deadline):
-            return  # closed, and forgotten since
         entry.older = self._ledger.entries.get(entry.key)
         self._ledger.remember(entry)
 

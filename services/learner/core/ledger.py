@@ -91,7 +91,7 @@ class Backlog(Generic[Item]):
         offset, outcomes = self.marks[-1]
         if offset == self.position:
             self.marks[-1] = (offset, outcomes_position)
-        elif self.position - offset >= self._grain or outcomes_position - outcomes >= self._grain:
+        elif outcomes_position - outcomes >= self._grain:
             self.marks.append((self.position, outcomes_position))
 
     def low(self) -> int:

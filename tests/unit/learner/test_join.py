@@ -216,6 +216,29 @@ def test_a_label_answers_the_oldest_prediction_it_is_in_time_for() -> None:
     assert_balanced(core)
 
 
+def test_a_prediction_that_may_still_expire_outlives_a_later_one_of_its_id() -> None:
+    """Forgetting the newer one, closed, leaves the older one to its own label."""
+    core = join()
+    core.process([prediction(0, "a", 0)], 0)
+    watermark_at(core, HORIZON + 1)
+    core.process([prediction(1, "a", HORIZON + 2), label(0, "a", HORIZON + 3)], 0)
+    watermark_at(core, 3 * HORIZON, offset=200)
+    output = core.process([label(1, "a", 1)], 0)
+    assert [(told.state, told.prediction_offset) for told in outcomes(output)] == [("labelled", 0)]
+    assert_balanced(core)
+
+
+def test_what_was_just_read_is_not_moved_to_the_state_topic() -> None:
+    """However far the outcomes have gone on while an input was idle, its next record is read back from its own log."""
+    core = join(spill_after=100)
+    core.outcomes_position = 1_000
+    assert core.process([label(0, "a", 1)], 0).sends == {}
+    assert core.standing().low_water == {PREDICTIONS: 0, LABELS: 0, "p.outcomes": 1_000}
+    core.outcomes_position = 1_200
+    assert [stream for stream, _ in watermark_at(core, 5).sends] == ["state.learner"]
+    assert core.standing().low_water[LABELS] == 1
+
+
 def test_labels_are_blocked_at_the_bound_until_some_are_orphans() -> None:
     """``blocked`` is true exactly while max_waiting labels or more wait."""
     core = join(max_waiting=2)
