@@ -123,6 +123,11 @@ class Clean:
         return field_profiles(self._features)
 
     @property
+    def unknown_fields(self) -> dict[str, int]:
+        """How often fields came with events that the pipeline file does not name (32 names, then ``__other__``)."""
+        return self._events.unknown
+
+    @property
     def dedupe_span(self) -> int:
         """Over how many milliseconds of arrival the remembered ids reach back (since the last restore)."""
         return self._recent.span

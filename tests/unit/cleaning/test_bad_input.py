@@ -134,9 +134,9 @@ def test_unknown_fields_are_counted_and_their_number_is_bounded() -> None:
     """The checkpoint names at most 32 unknown fields, and counts the others together."""
     core = Clean(pipeline(), 0, 4, TOPICS)
     core.process([event(raw(n, **{f"x{n}-{m}\ud800": 1 for m in range(20)})) for n in range(3)], NOW)
-    unknown = json.loads(core.standing().data)["unknown"]
-    assert len(unknown) == 33
-    assert sum(unknown.values()) == 60
+    assert len(core.unknown_fields) == 33
+    assert sum(core.unknown_fields.values()) == 60
+    assert json.loads(core.standing().data)["unknown"] == core.unknown_fields
 
 
 @pytest.mark.parametrize(
