@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from schemas.state import Checkpoint
 from services.drift.core.detect import Detect
 from services.drift.core.summarise import Summarise
+from services.runtime import readback
 from services.runtime.launch import Deployment
 from services.runtime.stage import Driver, Stage
 from services.runtime.worker import Handler
@@ -27,7 +28,14 @@ def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage
     async def open_detect(lane: int, checkpoint: Checkpoint | None) -> Driver:  # noqa: ARG001 - a fold has one lane
         core = Detect(spec)
         if checkpoint is not None:
-            core.restore(bytes(checkpoint.data), checkpoint.totals)
+            reached = checkpoint.inputs.get(summaries, 0)
+            low = checkpoint.low_water.get(summaries, reached)
+            waiting = [
+                record
+                async for batch in readback.records(deployment.settings, summaries, 0, low, reached)
+                for record in batch
+            ]
+            core.restore(bytes(checkpoint.data), checkpoint.totals, waiting)
         return Driver(core)
 
     inputs = {topic: counts[topic] for topic in (predictions, examples)}

@@ -72,4 +72,5 @@ async def open_join(deployment: Deployment, lane: int, checkpoint: Checkpoint | 
         async for batch in readback.records(settings, labels, lane, low[labels], reached[labels]):
             restoring.labels(batch)
         restoring.finish()
+        core.outcomes_position = end
     return JoinDriver(core, deployment, lane)
