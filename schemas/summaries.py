@@ -23,7 +23,7 @@ class FeatureMoments(msgspec.Struct):
 
     A lane clips values at 4 of its standard deviations from its mean (z clipped, in the feature's own unit), so
     that one wild value moves little; ``clipped`` and ``clipped_sq`` are sums of their distances from ``centre`` and
-    of the squares. ``sum`` takes values at most 16 standard deviations away. ``clipped_count`` is 0 for booleans
+    of the squares, ``scale`` is the lane's standard deviation. ``sum`` takes values at most 8 standard deviations away. ``clipped_count`` is 0 for booleans
     and categories, and until a lane has seen enough values to clip by.
     """
 
@@ -34,6 +34,7 @@ class FeatureMoments(msgspec.Struct):
     centre: float = 0.0
     clipped: float = 0.0
     clipped_sq: float = 0.0
+    scale: float = 0.0
 
 
 class Summary(msgspec.Struct):

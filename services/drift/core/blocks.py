@@ -47,14 +47,19 @@ class BlockSums(msgspec.Struct):
 
 
 def merge_features(into: FeatureMoments, other: FeatureMoments) -> None:
-    """Add another part's moments."""
+    """Add another part's moments; its distances are moved to the centre of the first that has any."""
     into.count += other.count
     into.missing += other.missing
     into.sum += other.sum
-    into.sum_sq += other.sum_sq
-    into.z_count += other.z_count
-    into.z_sum += other.z_sum
-    into.z_sum_sq += other.z_sum_sq
+    if not other.clipped_count:
+        return
+    if not into.clipped_count:
+        into.centre = other.centre
+    shift, n = other.centre - into.centre, other.clipped_count
+    into.clipped_count += n
+    into.scale += n / into.clipped_count * (other.scale - into.scale)
+    into.clipped += other.clipped + n * shift
+    into.clipped_sq += other.clipped_sq + 2 * shift * other.clipped + n * shift * shift
 
 
 def merge_moments(into: Moments, other: Moments) -> None:

@@ -15,12 +15,12 @@ K = 1.5
 """Deviation that the sums allow for."""
 AUTOCORRELATION = 0.64
 """Assumed between neighbouring blocks (an AR(1) process) when a false-alarm rate is turned into a threshold."""
-LEARNING = 12
+LEARNING = 30
 """Blocks of reference before a statistic is judged."""
 MEMORY = 120
 """Blocks that a reference remembers: later ones weigh at least 1/MEMORY."""
-LARGEST = 8.0
-"""Deviation that one block adds, at most: one block alone raises no flag."""
+LARGEST = 3.5
+"""Deviation that one block counts for, at most: however far a few blocks go (a shower, a burst), a flag takes h / 2."""
 WITHIN = 3.0
 """Deviation up to which a block lies within the reference, if those in a row have a mean within ``CENTRED``."""
 CENTRED = 1.0
@@ -29,6 +29,7 @@ RETURNED = 6
 ACCEPTED = 60
 """Blocks after a flag at which what is now becomes the reference."""
 _EXTREME = 50.0
+_TINY = 1e-12
 _OVERSHOOT = 1.166
 
 
@@ -75,8 +76,8 @@ class Reference(msgspec.Struct, array_like=True):
 
     def deviation(self, value: float, noise: float) -> float:
         """In block-to-block standard deviations, or the ``noise`` a block must have if that is more."""
-        spread = max(sqrt(self.var), noise)
-        return min(max((value - self.mean) / spread, -_EXTREME), _EXTREME) if spread > 0 else 0.0
+        spread = max(sqrt(self.var), noise, _TINY)
+        return min(max((value - self.mean) / spread, -_EXTREME), _EXTREME)
 
 
 class Run(msgspec.Struct, array_like=True):
@@ -106,6 +107,7 @@ class Cusum(msgspec.Struct, array_like=True):
     out: int = 0
     within: int = 0
     centre: float = 0.0
+    excursion: float = 0.0
     fresh: Reference = msgspec.field(default_factory=Reference)
 
     def step(self, value: float, level: float, noise: float, h: float, *, falls: bool = True) -> Verdict:
@@ -115,7 +117,7 @@ class Cusum(msgspec.Struct, array_like=True):
             return Verdict.NOTHING
         deviation = self.reference.deviation(value, noise)
         if self.out:
-            return self._outside(deviation, value, level)
+            return self._outside(deviation, value, level, noise)
         bounded = min(max(deviation, -LARGEST), LARGEST)
         self.up = max(0.0, self.up + bounded - K)
         self.down = max(0.0, self.down - bounded - K) if falls else 0.0
@@ -131,7 +133,7 @@ class Cusum(msgspec.Struct, array_like=True):
             self.reference.learn(value, level)
         return Verdict.NOTHING
 
-    def _outside(self, deviation: float, value: float, level: float) -> Verdict:
+    def _outside(self, deviation: float, value: float, level: float, noise: float) -> Verdict:
         self.out += 1
         if abs(deviation) <= WITHIN:
             self.within += 1
@@ -139,8 +141,10 @@ class Cusum(msgspec.Struct, array_like=True):
         else:
             self.within, self.centre = 0, 0.0
             self.run.add(deviation, level)
+            self.excursion += min(abs(deviation), LARGEST) ** 2
         self.fresh.learn(value, level)
         if self.within >= RETURNED and abs(self.centre) <= CENTRED * self.within:
+            self._widen(noise)
             self._judge_again()
             return Verdict.CAME_BACK
         if self.out >= ACCEPTED:
@@ -149,9 +153,17 @@ class Cusum(msgspec.Struct, array_like=True):
             return Verdict.NEW_NORMAL
         return Verdict.NOTHING
 
+    def _widen(self, noise: float) -> None:
+        """An excursion that came back is part of how the signal varies: its blocks count in the variance."""
+        blocks = self.run.blocks
+        share = min(blocks, MEMORY / 2) / (self.reference.blocks + min(blocks, MEMORY / 2))
+        spread = max(self.reference.var, noise * noise)
+        self.reference.var = (1 - share) * self.reference.var + share * self.excursion / max(blocks, 1) * spread
+
     def _judge_again(self) -> None:
         self.up = self.down = 0.0
         self.out = self.within = 0
+        self.excursion = 0.0
         self.fresh, self.run = Reference(), Run()
 
     @property

@@ -93,7 +93,8 @@ class Detect:
         if block is None:
             return
         self.totals["blocks"] += 1
-        told = self._watches[source].step(block, self._rate, self._incident_id(source, record.offset))
+        watched = sum(len(watch.statistics) for watch in self._watches.values())
+        told = self._watches[source].step(block, self._rate, watched, self._incident_id(source, record.offset))
         for step in told:
             alert = self._alert(step, block, record)
             output.to("alerts", 0).append(Out(alert.incident_id.encode(), _encode(alert), record.timestamp))

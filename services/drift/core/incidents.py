@@ -10,13 +10,14 @@ from schemas.alerts import Suspect
 from services.drift.core.cusum import Cusum
 
 TOGETHER = 6
-"""A flag joins an open incident up to this many blocks after the incident opened."""
+"""A flag joins the newest open incident up to this many blocks after that one's newest flag."""
 MOST_OPEN = 8
 """Open incidents of one source; further flags join the newest."""
 MOST_UPDATES = 3
 CRITICAL = 4.0
 """Mean deviation beyond the allowance, of the first suspect, from which an incident is critical."""
 MOST_SUSPECTS = 10
+MEAN_TELLS = 2.0
 
 Kind = Literal["drift", "performance", "data_quality"]
 Severity = Literal["warning", "critical"]
@@ -35,17 +36,22 @@ class Member(msgspec.Struct):
     blocks: int = 0
     ended: Resolution | None = None
 
+    @property
+    def weight(self) -> float:
+        """Strength, doubled for a mean: where it moved as well, it says more to a person than a spread."""
+        return self.strength * (MEAN_TELLS if self.what == "mean" else 1.0)
+
     def follow(self, cusum: Cusum) -> None:
         """Take over what the statistic has shown up to this block."""
         self.strength, self.after, self.blocks = cusum.strength, cusum.level, cusum.run.blocks
 
 
 class Incident(msgspec.Struct):
-    """An open incident; ``opened`` and ``block`` count blocks of its source, ``alerts`` those told so far."""
+    """An open incident; ``flagged`` is the block (counted by source) of its newest flag, ``alerts`` those told so far."""
 
     incident_id: str
     signal: str
-    opened: int
+    flagged: int
     members: dict[str, Member]
     alerts: int = 0
     updates: int = 0
@@ -57,19 +63,19 @@ class Incident(msgspec.Struct):
         return all(member.ended for member in self.members.values())
 
     def ranked(self) -> list[Member]:
-        """The strongest statistic of each subject, strongest subject first."""
+        """The most telling statistic of each subject, strongest subject first."""
         best: dict[str, Member] = {}
         for member in self.members.values():
-            if member.subject not in best or member.strength > best[member.subject].strength:
+            if member.subject not in best or member.weight > best[member.subject].weight:
                 best[member.subject] = member
-        return sorted(best.values(), key=lambda member: (-member.strength, member.subject))
+        return sorted(best.values(), key=lambda member: (-member.weight, member.subject))
 
     def suspects(self) -> list[Suspect]:
         """Subjects by their share of all subjects' evidence."""
         ranked = self.ranked()
-        total = sum(member.strength for member in ranked) or 1.0
+        total = sum(member.weight for member in ranked) or 1.0
         return [
-            Suspect(member.subject, round(member.strength / total, 4), member.before, member.after)
+            Suspect(member.subject, round(member.weight / total, 4), member.before, member.after)
             for member in ranked[:MOST_SUSPECTS]
         ]
 

@@ -105,7 +105,7 @@ class SumsState(msgspec.Struct):
 class Sums:
     """Running sums of one part over the numeric features, in one order of additions wherever batches end.
 
-    Rows of ``sums``: distance from the lane's mean, its square, z, its square. ``others`` are the booleans and
+    Rows of ``sums``: distance from the lane's mean and its square, the same clipped. ``others`` are the booleans and
     categories, of which present and missing values are counted.
     """
 
@@ -130,8 +130,8 @@ class Sums:
         self._present += present.sum(axis=0)
         self._missing += (known & ~present).sum(axis=0)
         standards.collect(values)
-        away, z = standards.deviations(values)
-        for row in np.concatenate((away, away * away, z, z * z), axis=1):
+        away, clipped = standards.distances(values)
+        for row in np.concatenate((away, away * away, clipped, clipped * clipped), axis=1):
             self._sums += row
 
     def take_other(self, name: str, present: int, missing: int) -> None:
@@ -140,13 +140,13 @@ class Sums:
         self._others[name] = (before[0] + present, before[1] + missing)
 
     def features(self, standards: Standards) -> dict[str, FeatureMoments]:
-        """The part's moments by feature; raw ones are moved back from the lane's mean to zero."""
-        away, away_sq, z, z_sq = self._sums.reshape(4, -1)
+        """The part's moments by feature."""
+        away, _, clipped, clipped_sq = self._sums.reshape(4, -1)
         mean, n = standards.mean, self._present
         columns = zip(
             self.numbers, n.tolist(), self._missing.tolist(), (away + n * mean).tolist(),
-            (away_sq + 2 * mean * away + n * mean * mean).tolist(), np.where(standards.started, n, 0).tolist(),
-            z.tolist(), z_sq.tolist(), strict=True,
+            np.where(standards.started, n, 0).tolist(), mean.tolist(), clipped.tolist(), clipped_sq.tolist(), standards.sd.tolist(),
+            strict=True,
         )  # fmt: skip
         moments = {name: FeatureMoments(*row) for name, *row in columns}
         moments.update({name: FeatureMoments(*counts) for name, counts in self._others.items()})

@@ -11,8 +11,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 CLIP = 4.0
-"""z is clipped here, so that one value moves a block's mean by little."""
-WIDEST = 16.0
+"""Values are clipped at this z, so that one of them moves a block's mean by little."""
+WIDEST = 8.0
 """Standard deviations from the mean at which a value is taken, at most, for levels and for the standard itself."""
 START = 9
 """Values that a standard starts from: their median and median absolute deviation, so up to four may be absurd."""
@@ -50,25 +50,21 @@ class Standards:
 
     def _prepare(self) -> None:
         self.started = self.weight > 0
-        self.sd = np.sqrt(self.var)
-        self.steady = self.started & (self.sd > 0)
-        self._divisor = np.where(self.steady, self.sd, 1.0)
-        width = WIDEST * np.where(self.sd > 0, self.sd, np.maximum(np.abs(self.mean), 1.0))
-        self._width = np.where(self.started, width, LARGEST)
+        self.sd = sd = np.sqrt(self.var)
+        # a feature that never varied may jump to anything of its own magnitude
+        unit = np.where(sd > 0, sd, np.maximum(np.abs(self.mean), 1.0))
+        self._width = np.where(self.started, WIDEST * unit, LARGEST)
+        self._clip = np.where(self.started, CLIP * unit, 0.0)
 
-    def deviations(self, values: Floats) -> tuple[Floats, Floats]:
-        """Of (events, features) values, NaN where missing: distance from the mean (bounded), and clipped z.
+    def distances(self, values: Floats) -> tuple[Floats, Floats]:
+        """Of (events, features) values, NaN where missing: distance from the mean within ``WIDEST`` and ``CLIP``.
 
-        Both are 0 where a value is missing; z is also 0 before a feature has started. Without any variation so
-        far, a value that differs is at the clip.
+        Both are 0 where a value is missing; the clipped one is also 0 before a feature has started.
         """
         away = values - self.mean
         away[np.isnan(away)] = 0.0
         np.clip(away, -self._width, self._width, out=away)
-        z = np.where(self.steady, away / self._divisor, np.sign(away) * CLIP)
-        np.clip(z, -CLIP, CLIP, out=z)
-        z[:, ~self.started] = 0.0
-        return away, z
+        return away, np.clip(away, -self._clip, self._clip)
 
     def collect(self, values: Floats) -> None:
         """Keep the first values of features that have not started."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from schemas.summaries import FeatureMoments, Moments
 from services.drift.core.blocks import BlockSums
 
+_ROUNDING = 1e-9
 FEWEST_VALUES = 10
 """Values below which a block says nothing of a mean."""
 
@@ -28,7 +29,7 @@ class Observation(NamedTuple):
 def observations(block: BlockSums) -> Iterator[Observation]:
     """All statistics of a block, in a fixed order; missing ones are left out.
 
-    Signals are ``mean:FEATURE``, ``spread:FEATURE`` (mean and mean square of z), ``missing:FEATURE``, ``score`` and
+    Signals are ``mean:FEATURE``, ``spread:FEATURE`` (mean and standard deviation of clipped values), ``missing:FEATURE``, ``score`` and
     ``loss:CANDIDATE`` (the champion's, of which only a rise is judged).
     """
     for name, feature in block.features.items():
@@ -41,12 +42,14 @@ def observations(block: BlockSums) -> Iterator[Observation]:
 
 
 def _of_feature(name: str, feature: FeatureMoments) -> Iterator[Observation]:
-    if feature.z_count >= FEWEST_VALUES:
-        n = feature.z_count
-        mean = feature.sum / feature.count
-        deviation = sqrt(max(feature.sum_sq / feature.count - mean * mean, 0.0))
-        yield Observation(f"mean:{name}", name, "mean", feature.z_sum / n, mean, 1 / sqrt(n))
-        yield Observation(f"spread:{name}", name, "spread", feature.z_sum_sq / n, deviation, sqrt(2 / n))
+    n = feature.clipped_count
+    if n >= FEWEST_VALUES:
+        away = feature.clipped / n
+        spread = sqrt(max(feature.clipped_sq / n - away * away, 0.0))
+        mean = feature.centre + away
+        least = max(spread, feature.scale) / sqrt(n) + abs(mean) * _ROUNDING
+        yield Observation(f"mean:{name}", name, "mean", mean, feature.sum / feature.count, least)
+        yield Observation(f"spread:{name}", name, "spread", spread, spread, least / sqrt(2))
     total = feature.count + feature.missing
     if total >= FEWEST_VALUES:
         rate = feature.missing / total

@@ -34,11 +34,13 @@ class Watch(msgspec.Struct):
     blocks: int = 0
     first_end: datetime | None = None
 
-    def step(self, block: BlockSums, rate: float, incident_id: str) -> list[Told]:
-        """Fold a block: ``rate`` is false alarms a day; ``incident_id`` names an incident that this block opens."""
+    def step(self, block: BlockSums, rate: float, watched: int, incident_id: str) -> list[Told]:
+        """Fold a block: ``rate`` is false alarms a day over ``watched`` statistics of all sources;
+        ``incident_id`` names an incident that this block opens.
+        """
         self.first_end = self.first_end or block.end
         self.blocks += 1
-        h = self._threshold(block.end, rate)
+        h = self._threshold(block.end, rate, watched)
         flagged = {}
         for seen in observations(block):
             verdict = self._judge(seen, h)
@@ -47,10 +49,10 @@ class Watch(msgspec.Struct):
         opened = self._join(flagged, incident_id) if flagged else None
         return list(self._tell(opened, h))
 
-    def _threshold(self, end: datetime, rate: float) -> float:
+    def _threshold(self, end: datetime, rate: float, watched: int) -> float:
         days = (end - (self.first_end or end)).total_seconds() / _ALL_DAY
         blocks_per_day = (self.blocks - 1) / days if days > 0 else 1.0
-        return threshold(rate, blocks_per_day, 2 * max(len(self.statistics), 1))
+        return threshold(rate, blocks_per_day, 2 * max(watched, 1))
 
     def _judge(self, seen: Observation, h: float) -> Verdict:
         cusum = self.statistics.get(seen.signal)
@@ -82,12 +84,13 @@ class Watch(msgspec.Struct):
 
     def _join(self, flagged: dict[str, Observation], incident_id: str) -> Incident | None:
         newest = self.incidents[-1] if self.incidents else None
-        joins = newest and (self.blocks - newest.opened <= TOGETHER or len(self.incidents) >= MOST_OPEN)
+        joins = newest and (self.blocks - newest.flagged <= TOGETHER or len(self.incidents) >= MOST_OPEN)
         opened = None
         if newest is None or not joins:
             strongest = max(flagged, key=lambda signal: (self.statistics[signal].strength, signal))
             newest = opened = Incident(incident_id, strongest, self.blocks, {})
             self.incidents.append(newest)
+        newest.flagged = self.blocks
         for signal, seen in flagged.items():
             cusum = self.statistics[signal]
             member = Member(seen.subject, seen.what, 0.0, cusum.reference.level, cusum.level)
