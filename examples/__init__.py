@@ -1,0 +1,1 @@
+"""Examples that run: a pipeline on real data."""
