@@ -17,13 +17,14 @@ MAX_SPEC_BYTES = 1024 * 1024
 CHAMPION = "champion"
 CHALLENGER_PREFIX = "challenger-"
 
-NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+_END = r"$(?!\n)"  # Python's $ alone also matches before a last line feed; this is the end in JSON Schema too
+NAME = rf"^[a-z0-9][a-z0-9_-]{{0,63}}{_END}"
 """Pattern of the names of models (pipelines) and candidates."""
-ALIAS = r"^(champion|challenger-[a-z0-9][a-z0-9_-]{0,63})$"
-SPEC_HASH = r"^[0-9a-f]{16,64}$"
+ALIAS = rf"^(champion|challenger-[a-z0-9][a-z0-9_-]{{0,63}}){_END}"
+SPEC_HASH = rf"^[0-9a-f]{{16,64}}{_END}"
 
 Name = Annotated[str, msgspec.Meta(pattern=NAME)]
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{64}}{_END}")]
 SpecHash = Annotated[str, msgspec.Meta(pattern=SPEC_HASH)]
 Reason = Annotated[str, msgspec.Meta(max_length=500)]
 VersionNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
@@ -45,7 +46,7 @@ class NewVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     candidate: Name
     spec: SpecHash
-    log_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")]
+    log_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=rf"^[A-Za-z0-9_.:-]+{_END}")]
     examples_offset: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     sha256: Sha256
     signature: Sha256

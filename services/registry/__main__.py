@@ -75,6 +75,8 @@ def run(settings: RegistrySettings) -> int:
         server.run()
     except KeyboardInterrupt:
         return 0
+    except SystemExit:  # uvicorn has logged why it could not start
+        return 1
     return 1 if failed or not server.started else 0
 
 

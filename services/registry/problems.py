@@ -9,6 +9,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
+from obstore.exceptions import BaseError
 from sqlalchemy.exc import OperationalError
 
 from services.domain.registry_api import Problem
@@ -53,6 +54,11 @@ def _database(_: Request[Any, Any, Any], error: OperationalError) -> Response[Pr
     return _answer(503, "the registry's database does not answer", "Try again soon; /readyz tells how it is.")
 
 
+def _blobs(_: Request[Any, Any, Any], error: BaseError) -> Response[Problem]:
+    _log.error("the blob store does not answer", error=str(error))
+    return _answer(503, "the registry's blob store does not answer", "Try again soon; its log has the details.")
+
+
 def _unexpected(_: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     _log.error("unexpected error", exc_info=error)
     return _answer(500, "the registry failed on this request", "Its log has the details; please report them.")
@@ -62,5 +68,6 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     Refusal: _refused,
     HTTPException: _http,
     OperationalError: _database,
+    BaseError: _blobs,
     Exception: _unexpected,
 }

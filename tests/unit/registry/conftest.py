@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from services.registry.blobs import Blobs, open_blobs
+from services.registry.database import Database, open_database
+from tests.unit.registry.serving import database_url, serving
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """An empty, migrated database."""
+    opened = open_database(database_url(tmp_path))
+    if opened.engine.dialect.name == "postgresql":
+        with opened.engine.begin() as connection:
+            for statement in ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public"):
+                connection.execute(text(statement))
+        opened.close()
+        opened = open_database(database_url(tmp_path))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return open_blobs(str(tmp_path / "blobs"))
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[httpx.Client]:
+    """A client of a registry without token and without broker."""
+    with serving(tmp_path) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of an empty registry that a whole module asks for what must be refused."""
+    with serving(tmp_path_factory.mktemp("refusing")) as connected:
+        yield connected
+        assert connected.get("/api/v1/models").json() == []

@@ -1,0 +1,74 @@
+"""A registry as tests use it: the real application on a real server in a thread, with SQLite and a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import uvicorn
+
+from services.domain.registry_api import NewVersion
+from services.registry.app import application
+from services.registry.settings import registry_settings
+
+SPEC = "0123456789abcdef"
+LOG = "01912345-0000-7000-8000-000000000000"
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def manifest(snapshot: bytes, *, candidate: str = "logistic", offset: int = 0, **changes: Any) -> NewVersion:
+    values = {
+        "candidate": candidate, "spec": SPEC, "log_id": LOG, "examples_offset": offset, "sha256": digest(snapshot),
+        "signature": "ab" * 32, "metrics": {"auc": 0.75, "log_loss": 0.46},
+    }  # fmt: skip
+    return NewVersion(**{**values, **changes})
+
+
+def post(
+    client: httpx.Client, name: str, snapshot: bytes, headers: dict[str, str] | None = None, **values: Any
+) -> httpx.Response:
+    body = msgspec.json.encode(manifest(snapshot, **values))
+    files = {"manifest": ("m.json", body), "snapshot": ("s", snapshot)}
+    return client.post(f"/api/v1/models/{name}/versions", files=files, headers=headers)
+
+
+def promote(client: httpx.Client, name: str, alias: str, version: int, **body: Any) -> httpx.Response:
+    return client.put(f"/api/v1/models/{name}/aliases/{alias}", json={"version": version, **body})
+
+
+@contextlib.contextmanager
+def serving(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[httpx.Client]:
+    """A client of a registry that lives as long as the block; the failure of its publisher fails the test.
+
+    ``RIVERMILL_TEST_DATABASE`` runs the tests on another database than SQLite.
+    """
+    given = {"RIVERMILL_DATA_DIR": str(folder), **(env or {})}
+    failures: list[str] = []
+    app = application(registry_settings(given), lambda: failures.append("the publisher failed"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=30) as client:
+                assert client.get("/readyz").status_code == 200
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join()
+    assert not failures
+
+
+def database_url(folder: Path) -> str:
+    return os.environ.get("RIVERMILL_TEST_DATABASE") or f"sqlite:///{folder / 'registry.sqlite'}"

@@ -1,0 +1,87 @@
+"""The registry as a process: how it starts, stops and refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import stamina
+
+COMMAND = [sys.executable, "-m", "services.registry"]
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RIVERMILL_")}
+    return kept | {"RIVERMILL_DATA_DIR": str(folder)} | more
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen([*COMMAND, "--port", str(port)], env=environment(folder), stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        for attempt in stamina.retry_context(on=httpx.TransportError, attempts=200, wait_max=0.2, timeout=60):
+            with attempt:
+                httpx.get(f"{url}/readyz").raise_for_status()
+        yield process, url
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_signal_stops_it_cleanly(tmp_path: Path, stop: signal.Signals) -> None:
+    """SIGTERM and SIGINT end the process soon, with exit code 0."""
+    with running(tmp_path) as (process, _):
+        process.send_signal(stop)
+        assert process.wait(10) == 0
+
+
+def test_what_was_acknowledged_survives_kill(tmp_path: Path) -> None:
+    """A spec whose PUT was answered is there after kill -9 and a new start."""
+    spec, path = b"{}", "/api/v1/specs/44136fa355b3678a"
+    with running(tmp_path) as (process, url):
+        assert httpx.put(url + path, content=spec).status_code == 201
+        process.kill()
+        process.wait()
+    with running(tmp_path) as (_, url):
+        assert httpx.get(url + path).content == spec
+
+
+def test_help_teaches(tmp_path: Path) -> None:
+    """--help names every setting."""
+    told = subprocess.run([*COMMAND, "--help"], env=environment(tmp_path), capture_output=True, text=True, check=True)
+    for name in ("REGISTRY_DATABASE", "BLOBS", "DATA_DIR", "REGISTRY_TOKEN", "BROKER"):
+        assert f"RIVERMILL_{name}" in told.stdout
+
+
+def test_wrong_setting_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    """A wrong setting ends the process with one line that says what was expected, and no traceback."""
+    refused = subprocess.run(
+        COMMAND, env=environment(tmp_path, RIVERMILL_BROKER="nowhere"), capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("registry: RIVERMILL_BROKER is 'nowhere'")
+    assert refused.stderr.count("\n") == 1
+
+
+def test_taken_port_is_exit_code_1(tmp_path: Path) -> None:
+    """A port that somebody else has ends the process with exit code 1."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = subprocess.run(
+            [*COMMAND, "--port", port], env=environment(tmp_path), capture_output=True, text=True, check=False
+        )
+    assert refused.returncode == 1
+    assert "address already in use" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -1,0 +1,87 @@
+"""Database and blobs: migrations, settings, and what was altered behind the registry's back."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from services.registry import outbox, reading
+from services.registry.blobs import Blobs, open_blobs
+from services.registry.database import Database, open_database
+from services.registry.publishing import publish
+from services.registry.refusals import Damaged
+from services.registry.settings import registry_settings
+from services.registry.tables import Base
+from services.runtime.settings import SettingsError
+from tests.unit.registry.serving import manifest
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_migrations_make_the_tables_as_declared(database: Database) -> None:
+    """The migrations lead from an empty database to exactly the tables that the code works with."""
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_starting_twice_at_once_migrates_once(tmp_path: Path) -> None:
+    """Of several that start at the same time on an empty database one migrates, and all find the same registry."""
+    url = f"sqlite:///{tmp_path / 'registry.sqlite'}"
+    with ThreadPoolExecutor(4) as pool:
+        databases = list(pool.map(lambda _: open_database(url), range(4)))
+    assert len({outbox.identity(database) for database in databases}) == 1
+    for database in databases:
+        database.close()
+
+
+@pytest.mark.parametrize("damage", [b"", b"snapshoT", None])
+def test_altered_blob_is_never_returned(database: Database, blobs: Blobs, tmp_path: Path, damage: bytes | None) -> None:
+    """A blob that was cut, changed or removed in the store is an error that says so, never an answer."""
+    publish(database, blobs, "flights", manifest(b"snapshot"), b"snapshot", actor="learner", now=AT)
+    (path,) = (found for found in (tmp_path / "blobs").rglob("*") if found.is_file())
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage)
+    with pytest.raises(Damaged, match="missing from the blob store or was altered"):
+        reading.snapshot(database, blobs, "flights", 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [("nonsense", "expected sqlite"), ("mysql://x/y", "not supported"), ("sqlite://", "must name a file"),
+     ("sqlite:////proc/nothing/x.sqlite", "folder"), ("sqlite:////proc/version", "cannot be used")],
+)  # fmt: skip
+def test_wrong_database_is_one_clear_message(url: str, word: str) -> None:
+    """A database that cannot be used is a SettingsError that says what was expected."""
+    with pytest.raises(SettingsError, match=word):
+        open_database(url)
+
+
+def test_password_of_the_database_is_not_shown() -> None:
+    """Neither the error about a database nor the settings' repr tells its password."""
+    url = "postgresql://ann:hunter2@127.0.0.1:1/registry"
+    with pytest.raises(SettingsError) as refused:
+        open_database(url)
+    assert "hunter2" not in str(refused.value)
+    assert "hunter2" not in repr(registry_settings({"RIVERMILL_REGISTRY_DATABASE": url}))
+
+
+@pytest.mark.parametrize("location", ["nowhere://x", "/proc/nothing/blobs"])
+def test_wrong_blob_store_is_one_clear_message(location: str) -> None:
+    """A blob store that cannot be used is a SettingsError that names the variable."""
+    with pytest.raises(SettingsError, match="RIVERMILL_BLOBS"):
+        open_blobs(location)
+
+
+def test_listening_for_others_needs_a_token() -> None:
+    """A registry that others can reach refuses to start without a token."""
+    with pytest.raises(SettingsError, match="RIVERMILL_REGISTRY_TOKEN"):
+        registry_settings({}, host="0.0.0.0")  # noqa: S104 - refused is what it shall be
+    assert registry_settings({"RIVERMILL_REGISTRY_TOKEN": "secret"}, host="0.0.0.0").token == "secret"  # noqa: S104 - as above
