@@ -1,0 +1,109 @@
+"""``rivermill``: the one command. Its parts are imported when they are used, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+import structlog
+from cyclopts import App, Group
+
+_RUN = Group("Run", sort_key=1)
+_LOOK = Group("Look", sort_key=2)
+_CHANGE = Group("Change", sort_key=3)
+_HELP = """
+Event-driven streaming MLOps on Kafka: raw events and late labels in, live predictions out, from a model that keeps
+learning, and alerts when and why it stops being right.
+
+Begin with `rivermill demo`: it replays real flights through everything, on this machine. Then write a pipeline file
+for your own topics (examples/flights/pipeline.toml explains every key), let `rivermill check` read it, and run
+it with `rivermill up`. While one runs, `rivermill status`, `rivermill tail predictions` and `rivermill tail alerts`
+find it by themselves.
+"""
+_EPILOGUE = "`rivermill COMMAND --help` has examples. Exit codes: 0 well, 1 not, 2 something that you can put right."
+_TOLD = {
+    "SpecError", "SettingsError", "BrokerError", "RegistryError", "LogTruncatedError", "ProduceError", "FlightsError",
+}  # fmt: skip
+"""Exceptions whose message says what happened and what to do."""
+_COMMANDS = (
+    ("demo", "services.cli.demo:demo", _RUN),
+    ("up", "services.cli.up:up", _RUN),
+    ("produce", "services.cli.produce_command:produce", _RUN),
+    ("broker", "services.cli.broker_command:command", _RUN),
+    ("check", "services.cli.check_command:check", _LOOK),
+    ("status", "services.cli.status:status", _LOOK),
+    ("tail", "services.cli.tail:tail", _LOOK),
+    ("deadletter", "services.cli.deadletters:command", _LOOK),
+    ("topics", "services.cli.topics_command:topics", _LOOK),
+    ("models", "services.cli.models:command", _CHANGE),
+    ("reset", "services.cli.topics_command:reset", _CHANGE),
+)
+
+
+def application(*, whole: bool = False) -> App:
+    """The command line; ``whole`` imports every command now, to show what each is for."""
+    app = App(name="rivermill", help=_HELP, help_epilogue=_EPILOGUE, help_format="markdown", version=_version)
+    app["--help"].group = app["--version"].group = Group("Options", sort_key=9)
+    for name, place, group in _COMMANDS:
+        if whole:
+            module, _, function = place.partition(":")
+            command = getattr(import_module(module), function)
+            if isinstance(command, App):
+                command.group = group
+                app.command(command)
+            else:
+                app.command(command, name=name, group=group)
+        else:
+            app.command(place, name=name, group=group)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the console script."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    _quiet()
+    try:
+        code = application(whole=given[:1] in ([], ["--help"], ["-h"]))(
+            given, result_action="return_value", exit_on_error=True
+        )
+    except Exception as error:
+        if (line := _explained(error)) is None:
+            raise
+        print(f"rivermill: {line}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _quiet() -> None:
+    """A command tells what happened itself: the libraries' own warnings would only repeat it."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+
+
+def _explained(error: Exception) -> str | None:
+    """The one line for what a user can put right; None for what is a fault of ours.
+
+    By name, since importing the modules that define them would cost every ``--help`` half a second.
+    """
+    names = {base.__name__ for base in type(error).__mro__}
+    if names & _TOLD:
+        return str(error)
+    if "KafkaError" in names:
+        return f"Kafka did not answer as it should ({type(error).__name__}: {error}): check that the broker runs"
+    return None
+
+
+def _version() -> str:
+    try:
+        return version("rivermill")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Reading any topic as a person does: from now on or from the beginning, committed records only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from services.runtime import clients, readback
+from services.runtime.settings import Settings, SettingsError
+from services.runtime.topics import partition_counts
+
+_WAIT_MS = 500
+
+
+async def places(settings: Settings, topic: str) -> list[TopicPartition]:
+    """The partitions of a topic; SettingsError when it does not exist."""
+    admin = await clients.admin(settings)
+    try:
+        count = (await partition_counts(admin, [topic])).get(topic, 0)
+    finally:
+        await admin.close()
+    if not count:
+        raise SettingsError(
+            f"there is no topic {topic!r} on {settings.broker}: check the broker, or run the pipeline once "
+            "(`rivermill up`, or `rivermill topics PIPELINE.toml --create`)"
+        )
+    return [TopicPartition(topic, partition) for partition in range(count)]
+
+
+async def records(
+    settings: Settings, topic: str, *, last: int | None = 0, follow: bool = True
+) -> AsyncGenerator[Any, None]:
+    """Committed records of all partitions: about the ``last`` so many of each (None: all), then, if asked, what comes."""
+    wanted = await places(settings, topic)
+    consumer = clients.reader(settings, max_poll_records=500)
+    await consumer.start()
+    try:
+        first, ends = await consumer.beginning_offsets(wanted), await consumer.end_offsets(wanted)
+        consumer.assign(wanted)
+        for place in wanted:
+            consumer.seek(place, first[place] if last is None else max(first[place], ends[place] - last))
+        while True:
+            fetched = await consumer.getmany(timeout_ms=_WAIT_MS)
+            for record in sorted((each for batch in fetched.values() for each in batch), key=_came):
+                yield record
+            if not follow and all([await consumer.position(place) >= ends[place] for place in wanted]):
+                return
+    finally:
+        await consumer.stop()
+
+
+def _came(record: Any) -> tuple[int, int, int]:
+    return record.timestamp, record.partition, record.offset
+
+
+async def one(settings: Settings, topic: str, partition: int, offset: int) -> Any | None:
+    """The committed record at an offset; None when none lies there (any more)."""
+    place = TopicPartition(topic, partition)
+    if place not in await places(settings, topic):
+        return None
+    first, last = await readback.bounds(settings, topic, partition)
+    if not first <= offset < last:
+        return None
+    async for batch in readback.records(settings, topic, partition, offset, offset + 1):
+        return batch[0]
+    return None

@@ -1,0 +1,150 @@
+"""``rivermill topics`` and ``rivermill reset``: the topics of a pipeline, made, checked, deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.admin import DeleteGroupsRequest
+from cyclopts import Parameter
+
+from schemas.topics import Topic
+from services.cli import target
+from services.cli.terminal import SECONDS_A_DAY, console, print_json, table
+from services.runtime import clients
+from services.runtime.launch import Deployment
+from services.runtime.settings import Settings, SettingsError
+from services.runtime.topics import partition_counts
+
+_GROUP_NOT_FOUND, _NON_EMPTY_GROUP = 69, 68
+_TOPICS_REMAIN_S = 15.0
+
+
+def topics(
+    pipeline: target.Pipeline = None,
+    *,
+    create: Annotated[bool, Parameter(negative="", help="Create what is missing and check the shape of all.")] = False,
+    broker: target.BrokerOption = None,
+    data_dir: target.DataDir = Settings.data_dir,
+    json: target.Json = False,
+) -> int:
+    """List the topics of a pipeline: partitions, how long records stay, who writes and who reads.
+
+    With `--create` it also makes the missing ones and fails when one has the wrong shape, which is what every service
+    does when it starts.
+
+    Try `rivermill topics examples/flights/pipeline.toml --create --broker 127.0.0.1:9092`.
+    """
+    deployment = target.deployment(pipeline, broker, data_dir)
+    if create:
+        asyncio.run(deployment.ensure_topics())
+    if json:
+        print_json(deployment.table())
+        return 0
+    rows = [
+        (each.name, each.partitions, _kept(each), each.key, " ".join(each.written_by), " ".join(each.read_by))
+        for each in deployment.table()
+    ]
+    own = [topic for topic in (deployment.spec.event.topic, deployment.spec.label.topic) if topic]
+    console().print(table("", ("topic", "parts", "kept", "key", "written by", "read by"), rows, right=(1,)))
+    for topic in own:
+        console().print(f"{topic}: a producer's own, never created, changed or deleted by Rivermill")
+    if create:
+        console().print(f"All {len(rows)} exist on {deployment.settings.broker} and have the right shape.")
+    return 0
+
+
+def reset(
+    pipeline: target.Pipeline = None,
+    *,
+    yes: Annotated[bool, Parameter(negative="", help="Do not ask.")] = False,
+    broker: target.BrokerOption = None,
+    data_dir: target.DataDir = Settings.data_dir,
+) -> int:
+    """Delete everything a pipeline has in Kafka: its topics, its state, its groups. Asks first.
+
+    A producer's own raw topics, named in the pipeline file, are left alone. Versions stay in the registry. Stop the
+    services first: one that runs is a reason to refuse.
+
+    Try `rivermill reset examples/flights/pipeline.toml`.
+    """
+    deployment = target.deployment(pipeline, broker, data_dir)
+    return asyncio.run(_reset(deployment, yes=yes))
+
+
+async def _reset(deployment: Deployment, *, yes: bool) -> int:
+    admin = await clients.admin(deployment.settings)
+    try:
+        names = sorted(await partition_counts(admin, [topic.name for topic in deployment.table()]))
+        groups = await _groups(admin, deployment.name)
+        _require_idle(groups)
+        if not names and not groups:
+            print(f"{deployment.name} has nothing on {deployment.settings.broker}")
+            return 0
+        if not yes and not _agreed(deployment, names):
+            print("Nothing was deleted.")
+            return 1
+        await _delete(admin, names, [group for group, _ in groups])
+    finally:
+        await admin.close()
+    print(f"Deleted {len(names)} topics and {len(groups)} groups of {deployment.name}.")
+    return 0
+
+
+async def _groups(admin: AIOKafkaAdminClient, pipeline: str) -> list[tuple[str, int]]:
+    """The pipeline's data-plane groups, and how many members each has."""
+    ours = (f"{pipeline}.cleaning.", f"{pipeline}.scoring.", f"{pipeline}.learner.", f"{pipeline}.drift.")
+    names = [group[0] for group in await admin.list_consumer_groups() if group[0].startswith(ours)]
+    if not names:
+        return []
+    described = await admin.describe_consumer_groups(names)
+    return [(group[1], len(group[5])) for response in described for group in response.groups]
+
+
+def _require_idle(groups: Sequence[tuple[str, int]]) -> None:
+    busy = [group for group, members in groups if members]
+    if busy:
+        raise SettingsError(
+            f"services of this pipeline are running ({', '.join(busy)}): stop them, wait some ten seconds, and try again"
+        )
+
+
+def _agreed(deployment: Deployment, names: Sequence[str]) -> bool:
+    print(f"This deletes from {deployment.settings.broker}, for ever:")
+    for name in names:
+        print(f"  {name}")
+    if not sys.stdin.isatty():
+        print("Not a terminal: pass --yes to delete without being asked.")
+        return False
+    return input(f"Type the pipeline's name ({deployment.name}) to go on: ").strip() == deployment.name
+
+
+async def _delete(admin: AIOKafkaAdminClient, names: Sequence[str], groups: Sequence[str]) -> None:
+    if names:
+        answer: Any = await admin.delete_topics(list(names))
+        failed = [f"{topic} (Kafka error {code})" for topic, code, *_ in answer.topic_error_codes if code]
+        if failed:
+            raise SettingsError(f"these topics could not be deleted: {', '.join(failed)}")
+        async with asyncio.timeout(_TOPICS_REMAIN_S):
+            while await partition_counts(admin, names):  # noqa: ASYNC110 - it happens in Kafka
+                await asyncio.sleep(0.1)
+    for group in groups:  # each lies with its own coordinator
+        coordinator = await admin.find_coordinator(group)
+        answer = await admin._send_request(DeleteGroupsRequest([group]), coordinator)
+        code = answer.results[0][1]
+        if code not in (0, _GROUP_NOT_FOUND):
+            why = "it still has members" if code == _NON_EMPTY_GROUP else f"Kafka error {code}"
+            raise SettingsError(f"the group {group} could not be deleted: {why}")
+
+
+def _kept(topic: Topic) -> str:
+    policy, retention = topic.config["cleanup.policy"], int(topic.config.get("retention.ms", "-1"))
+    kept = "for ever" if retention < 0 else _days(retention / 1000)
+    return {"compact": "newest by key", "compact,delete": f"newest by key, {kept}"}.get(policy, kept)
+
+
+def _days(seconds: float) -> str:
+    return f"{seconds / SECONDS_A_DAY:g} days" if seconds >= SECONDS_A_DAY else f"{seconds / 3600:g} h"
