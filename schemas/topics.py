@@ -13,10 +13,15 @@ DEADLETTER_EXTRA_BYTES = 64 * 1024
 _MINUTE_MS = 60_000
 _DAY_MS = 86_400_000
 FOR_EVER = -1
+_LABELLED = ("labels.clean", "predictions", "outcomes")
+"""Streams that the join reads back as far as labels are awaited."""
 
 
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
-    """One topic: full ``name``, partitions, Kafka topic configuration, contract (dotted Struct name or None)."""
+    """One topic: full ``name``, partitions, Kafka topic configuration, contract (dotted Struct name or None).
+
+    ``least_retention_ms`` is how long its records are needed by restores, whatever its configuration says.
+    """
 
     name: str
     stream: str
@@ -26,6 +31,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     contract: str | None
     written_by: tuple[str, ...]
     read_by: tuple[str, ...]
+    least_retention_ms: int = 0
 
 
 STREAMS = (
@@ -72,6 +78,7 @@ def topics(pipeline: str, partitions: int, retention_ms: int, horizon_ms: int, r
         return Topic(
             name=topic_name(pipeline, stream), stream=stream, key=key, partitions=count, config=config,
             contract=contract, written_by=tuple(by.split()), read_by=tuple(to.split()),
+            least_retention_ms=horizon_ms if stream in _LABELLED else 0,
         )  # fmt: skip
 
     days = _kept(retention_ms, **limit)

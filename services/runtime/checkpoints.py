@@ -7,12 +7,13 @@ import msgspec
 from schemas.state import Checkpoint
 from services.domain.records import Incoming
 from services.runtime import readback
+from services.runtime.errors import OperatorError
 from services.runtime.settings import Settings
 
 _DECODER = msgspec.json.Decoder(Checkpoint)
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(OperatorError):
     """A checkpoint that this release cannot read."""
 
 

@@ -14,6 +14,7 @@ from schemas.state import CHECKPOINT_MAX_BYTES, Checkpoint
 from schemas.topics import topic_name
 from services.domain.records import Incoming, Out, Output
 from services.runtime import checkpoints
+from services.runtime.errors import OperatorError
 from services.runtime.gauges import LaneGauges
 from services.runtime.inputs import Inputs
 from services.runtime.stage import Driver, Stage
@@ -26,7 +27,7 @@ _LEAST_BATCH = 16
 _log = structlog.get_logger()
 
 
-class CheckpointTooLargeError(RuntimeError):
+class CheckpointTooLargeError(OperatorError):
     """A stage's small state has outgrown its bound."""
 
 
@@ -100,10 +101,10 @@ class Lane:
         effect = await driver.idle(time.time_ns() // 1_000_000, inputs.positions)
         if effect is not None:
             await self._commit(driver, publisher, inputs, effect, ())
-        lag = inputs.lag()
-        if batch or not any(lag.values()):
+        lag, blocked = inputs.lag(), driver.blocked()
+        if batch or not any(records for topic, records in lag.items() if topic not in blocked):
             self.moved_at = time.monotonic()
-        self._gauges.lag(lag, driver.blocked())
+        self._gauges.lag(lag, blocked)
 
     def _adapt(self, records: int, seconds: float) -> None:
         """Keep a batch's time in the core within its budget, so that heartbeats are never missed."""

@@ -11,6 +11,7 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 
 from services.runtime import clients, metrics
 from services.runtime.assignor import LaneAssignor
+from services.runtime.errors import OperatorError
 from services.runtime.lane import Lane
 from services.runtime.stage import Stage
 from services.runtime.transactions import FencedError
@@ -20,7 +21,7 @@ _FENCED_GRACE_S = 15.0
 _log = structlog.get_logger()
 
 
-class LaneLostError(RuntimeError):
+class LaneLostError(OperatorError):
     """A lane was fenced and no assignment has come since: the process is better started anew."""
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 import structlog
 from mode import Service
 
+from services.runtime.errors import OperatorError
 from services.runtime.membership import Membership
-from services.runtime.settings import SettingsError
 from services.runtime.stage import Stage
 
 _STALL_S = 30.0
@@ -78,6 +77,6 @@ class DataPlane(Service):
         return waiting + restoring
 
 
-def _unexpected(error: BaseException) -> Any:
-    """A traceback only for what a user cannot have caused."""
-    return None if isinstance(error, SettingsError) else error
+def _unexpected(error: BaseException) -> BaseException | None:
+    """A traceback only for what an operator cannot put right."""
+    return None if isinstance(error, OperatorError) else error

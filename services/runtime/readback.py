@@ -8,10 +8,11 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.runtime import clients
+from services.runtime.errors import OperatorError
 from services.runtime.settings import Settings
 
 
-class LogTruncatedError(RuntimeError):
+class LogTruncatedError(OperatorError):
     """Retention has removed records that a restore needs."""
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from services.runtime.errors import OperatorError
+
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Delivery = Literal["exactly_once", "at_least_once"]
@@ -15,7 +17,7 @@ _KEY_MIN_BYTES = 16
 _MAX_PORT = 65535
 
 
-class SettingsError(ValueError):
+class SettingsError(OperatorError, ValueError):
     """A setting that is missing or wrong: which variable, what was expected, what to do."""
 
 

@@ -106,8 +106,16 @@ def _check(present: Sequence[Topic], counts: dict[str, int], configs: dict[str, 
                 f"{topic.partitions}: the number is fixed for the life of a pipeline name (records are placed by it). Set "
                 f"[topics] partitions = {counts[topic.name]}, or use a new pipeline name"
             )
+        config = configs.get(topic.name, {})
+        kept = int(config.get("retention.ms", "-1"))
+        if 0 <= kept < topic.least_retention_ms:
+            raise TopicError(
+                f"the topic {topic.name!r} keeps records for {kept} ms, less than the label horizon of "
+                f"{topic.least_retention_ms} ms: what waits for its label could not be restored after a restart. Raise "
+                "its retention.ms, or shorten [label] horizon"
+            )
         for key in _CHECKED:
-            wanted, found = topic.config.get(key), configs.get(topic.name, {}).get(key)
+            wanted, found = topic.config.get(key), config.get(key)
             if wanted and found and set(wanted.split(",")) != set(found.split(",")):
                 raise TopicError(
                     f"the topic {topic.name!r} has {key}={found}, expected {wanted}: change it with kafka-configs.sh, or "
