@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -24,13 +25,22 @@ def read(name: str) -> bytes:
     return (GOLDEN / name).read_bytes()
 
 
+def holds(value: Any, part: Any) -> bool:
+    """Whether a JSON value is the other one, but for fields that have been added to its objects since."""
+    if isinstance(part, dict):
+        return isinstance(value, dict) and all(key in value and holds(value[key], part[key]) for key in part)
+    if isinstance(part, list):
+        return len(value) == len(part) and all(map(holds, value, part))
+    return type(value) is type(part) and bool(value == part)
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_golden_example_survives_decode_and_encode(name):
-    """Decoding and encoding a golden example gives the same JSON value, and the same Struct again."""
+    """Decoding and encoding a golden example loses nothing of it, and gives the same Struct again."""
     contract = generate.contract(TOPICS[name.split("/")[0]])
     record = msgspec.json.decode(read(name), type=contract)
     encoded = codec.encode(record)
-    assert json.loads(encoded) == json.loads(read(name))
+    assert holds(json.loads(encoded), json.loads(read(name)))
     assert msgspec.json.decode(encoded, type=contract) == record
 
 
@@ -46,7 +56,8 @@ def test_an_unknown_field_does_not_stop_a_reader(name):
     """Evolution is additive: a reader of today reads a record of tomorrow."""
     contract = generate.contract(TOPICS[name.split("/")[0]])
     tomorrow = json.dumps({**json.loads(read(name)), "a_field_of_tomorrow": {"nested": [1]}})
-    assert json.loads(codec.encode(msgspec.json.decode(tomorrow, type=contract))) == json.loads(read(name))
+    today = codec.encode(msgspec.json.decode(tomorrow, type=contract))
+    assert json.loads(today) == json.loads(codec.encode(msgspec.json.decode(read(name), type=contract)))
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
