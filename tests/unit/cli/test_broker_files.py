@@ -10,7 +10,7 @@ import pytest
 
 from services.cli import jars
 from services.cli.broker import Broker
-from services.cli.broker_directory import BrokerError, answers, format_directory, in_use, ports, ports_before
+from services.cli.broker_directory import BrokerError, answers, escaped, format_directory, in_use, ports, ports_before
 from services.cli.java import find_java, java_major
 
 
@@ -111,3 +111,14 @@ def test_an_unusable_data_directory_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BrokerError, match=r"file/data cannot be used.*RIVERMILL_DATA_DIR"):
         Broker(tmp_path / "file" / "data").start()
+
+
+def test_a_data_directory_kafka_would_split_is_refused(tmp_path: Path) -> None:
+    """Kafka takes a comma for the end of a directory: such a name is refused beforehand."""
+    with pytest.raises(BrokerError, match="comma"):
+        Broker(tmp_path / "a,b").start()
+
+
+def test_properties_are_escaped_for_java() -> None:
+    """Backslashes, umlauts and characters beyond the basic plane become the escapes that Java reads back."""
+    assert escaped("a b=c\\ä\N{WATER WAVE}") == "a b=c\\u005c\\u00e4\\ud83c\\udf0a"
