@@ -20,7 +20,7 @@ from services.domain.plan import OTHER, EncodingPlan, Features, Key, Plan, key_o
 
 DECIMALS = 6
 """Served values are rounded, so that what is recorded in a prediction is exactly what was served."""
-CLIP = 0.002
+CLIP = 0.02
 """Rates are kept this far from 0 and 1 before the logit."""
 LEAST = round(log(CLIP / (1.0 - CLIP)), DECIMALS)
 
