@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
 from schemas.predictions import ModelRef
+
+
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time with an offset: one without cannot be compared."""
 
 
 class Moments(msgspec.Struct, array_like=False):
@@ -50,12 +55,12 @@ class Summary(msgspec.Struct):
     source: str
     first_offset: int
     last_offset: int
-    start: datetime
-    end: datetime
+    start: Time
+    end: Time
     events: int
     features: dict[str, FeatureMoments]
     score: Moments
     loss: dict[str, Moments]
     spec: str
-    watermark: datetime
+    watermark: Time
     model: ModelRef | None = None

@@ -14,8 +14,8 @@ from services.domain.spec import Spec, duration
 
 SMALLEST = 8
 """A block that ends for its time alone has at least an eighth of ``events``."""
-MOST_FEATURES = 400
-"""Features of a block; later ones are passed over."""
+MOST_BYTES = 14_000
+"""What the features of a block in progress may take in a checkpoint; later ones are passed over (some 90 numbers)."""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -44,6 +44,7 @@ class BlockSums(msgspec.Struct):
     score: Moments = msgspec.field(default_factory=Moments)
     loss: dict[str, Moments] = {}
     model: ModelRef | None = None
+    spent: int = 0
 
 
 def merge_features(into: FeatureMoments, other: FeatureMoments) -> None:
@@ -101,8 +102,9 @@ def merge(block: BlockSums, summary: Summary) -> None:
     for name, feature in summary.features.items():
         if name in block.features:
             merge_features(block.features[name], feature)
-        elif len(block.features) < MOST_FEATURES:
+        elif block.spent < MOST_BYTES:
             block.features[name] = msgspec.structs.replace(feature)
+            block.spent += len(name) + (150 if feature.clipped_count else 60)
     for name, loss in summary.loss.items():
         merge_moments(block.loss.setdefault(name, Moments()), loss)
     merge_moments(block.score, summary.score)

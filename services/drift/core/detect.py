@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 
 from schemas.alerts import Alert, Position
-from schemas.summaries import Summary
+from schemas.summaries import FeatureMoments, Summary
 from schemas.topics import topic_name
 from services.domain.deadletters import dead_letter
 from services.domain.records import Incoming, Out, Output, Standing
@@ -28,8 +29,11 @@ _DECODER = msgspec.json.Decoder(Summary)
 
 
 class _Source(msgspec.Struct):
-    block: BlockSums | None = None
-    watch: Watch = msgspec.field(default_factory=Watch)
+    """The checkpointed form of a source: the features of its block without the names of their fields."""
+
+    block: BlockSums | None
+    features: dict[str, tuple[Any, ...]]
+    watch: Watch
 
 
 class _State(msgspec.Struct):
@@ -72,7 +76,7 @@ class Detect:
 
     def standing(self) -> Standing:
         """Blocks in progress, statistics, open incidents; what waits is named by the low water."""
-        sources = {name: _Source(self._blocks[name].current, self._watches[name]) for name in _SOURCES}
+        sources = {name: _packed(self._blocks[name].current, self._watches[name]) for name in _SOURCES}
         low_water = self._order.low_water()
         return Standing(
             _encode(_State(self._order.state(), sources)), {} if low_water is None else {self._topic: low_water}
@@ -84,7 +88,7 @@ class Detect:
         self.totals.update(totals)
         self._order.restore(state.order, _parts(waiting))
         for name, source in state.sources.items():
-            self._blocks[name].current = source.block
+            self._blocks[name].current = _unpacked(source)
             self._watches[name] = source.watch
 
     def _fold(self, part: Part, record: Incoming, output: Output) -> None:
@@ -122,6 +126,19 @@ class Detect:
             detected_at=block.end,
             position=Position(record.topic, record.partition, record.offset),
         )
+
+
+def _packed(block: BlockSums | None, watch: Watch) -> _Source:
+    if block is None:
+        return _Source(None, {}, watch)
+    features = {name: msgspec.structs.astuple(moments) for name, moments in block.features.items()}
+    return _Source(msgspec.structs.replace(block, features={}), features, watch)
+
+
+def _unpacked(source: _Source) -> BlockSums | None:
+    if source.block:
+        source.block.features = {name: FeatureMoments(*moments) for name, moments in source.features.items()}
+    return source.block
 
 
 def evidence(step: Told, block: BlockSums) -> dict[str, float | str | None]:

@@ -43,7 +43,7 @@ def observations(block: BlockSums) -> Iterator[Observation]:
 
 def _of_feature(name: str, feature: FeatureMoments) -> Iterator[Observation]:
     n = feature.clipped_count
-    if n >= FEWEST_VALUES:
+    if n >= FEWEST_VALUES and feature.count:
         away = feature.clipped / n
         spread = sqrt(max(feature.clipped_sq / n - away * away, 0.0))
         mean = feature.centre + away

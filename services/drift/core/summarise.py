@@ -17,7 +17,7 @@ import numpy as np
 
 from schemas.events import Value
 from schemas.predictions import ChallengerScore, ModelRef
-from schemas.summaries import Moments, Summary
+from schemas.summaries import Moments, Summary, Time
 from services.domain.deadletters import dead_letter
 from services.domain.records import Incoming, Out, Output, Standing
 from services.domain.spec import Spec
@@ -25,8 +25,6 @@ from services.drift.core.parts import Span, Sums, SumsState, add, begin, ends_of
 from services.drift.core.standards import Standards, StandardsState
 
 STAGE = "summarise"
-MOST_NUMBERS = 250
-"""Numeric features that are standardised (the first of the pipeline file): a checkpoint holds 64 KiB."""
 _MOST_CANDIDATES = 32
 _ABSENT = float("inf")
 _LEAST_PROBABILITY = 1e-15
@@ -34,7 +32,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Prediction(msgspec.Struct):
-    time: datetime
+    time: Time
     score: float
     model: msgspec.Raw
     spec: str
@@ -44,7 +42,7 @@ class _Prediction(msgspec.Struct):
 class _Loose(msgspec.Struct):
     """A prediction whose features are not of the types that our pipeline file names."""
 
-    time: datetime
+    time: Time
     score: float
     model: msgspec.Raw
     spec: str
@@ -53,7 +51,7 @@ class _Loose(msgspec.Struct):
 
 class _Example(msgspec.Struct):
     kind: str
-    time: datetime | None = None
+    time: Time | None = None
     label: bool | float | None = None
     score: float = 0.0
     model: ModelRef | None = None
@@ -87,7 +85,7 @@ class Summarise:
         self._predictions, self._examples = predictions_topic, examples_topic
         self._ends = ends_of(spec, partitions)
         self._binary = spec.pipeline.task == "binary"
-        numeric = [name for name, feature in spec.features.items() if feature.type == "number"][:MOST_NUMBERS]
+        numeric = [name for name, feature in spec.features.items() if feature.type == "number"]
         others = [name for name, feature in spec.features.items() if feature.type != "number"]
         self._sums = Sums(numeric, others)
         self._standards = Standards(numeric)

@@ -13,8 +13,10 @@ from services.drift.core.cusum import Cusum, Verdict, threshold
 from services.drift.core.incidents import MOST_OPEN, MOST_UPDATES, TOGETHER, Incident, Member
 from services.drift.core.statistics import Observation, observations
 
-MOST_STATISTICS = 240
-"""Statistics watched at once, three a numeric feature: later ones are passed over (a checkpoint holds 64 KiB)."""
+MOST_BYTES = 68_000
+"""What statistics and their incidents may take together, by a generous estimate, so that a checkpoint stays within
+60 KiB: some sixty numeric features with three statistics each, in the order of the pipeline file; later ones are not
+watched."""
 _ALL_DAY = 86_400.0
 
 
@@ -33,6 +35,7 @@ class Watch(msgspec.Struct):
     incidents: list[Incident] = []
     blocks: int = 0
     first_end: datetime | None = None
+    spent: int = 0
 
     def step(self, block: BlockSums, rate: float, watched: int, incident_id: str) -> list[Told]:
         """Fold a block: ``rate`` is false alarms a day over ``watched`` statistics of all sources;
@@ -40,6 +43,8 @@ class Watch(msgspec.Struct):
         """
         self.first_end = self.first_end or block.end
         self.blocks += 1
+        if self.blocks == 1:  # lanes have only begun to know the features
+            return []
         h = self._threshold(block.end, rate, watched)
         flagged = {}
         for seen in observations(block):
@@ -57,8 +62,10 @@ class Watch(msgspec.Struct):
     def _judge(self, seen: Observation, h: float) -> Verdict:
         cusum = self.statistics.get(seen.signal)
         if cusum is None:
-            if len(self.statistics) >= MOST_STATISTICS:
+            cost = 240 + 4 * len(seen.signal.encode())
+            if self.spent + cost > MOST_BYTES:
                 return Verdict.NOTHING
+            self.spent += cost
             cusum = self.statistics[seen.signal] = Cusum()
         before = cusum.run
         verdict = cusum.step(seen.value, seen.level, seen.noise, h, falls=seen.falls)
