@@ -19,6 +19,7 @@ from services.domain import live, snapshot
 from services.domain.records import Incoming, Out, Output, Standing
 from services.domain.registry_api import NewVersion
 from services.domain.spec import canonical
+from services.domain.spec_changes import changes
 from services.learner.core.fold import Fold, Taken
 from services.learner.core.train import Train
 from services.learner.core.uuid7 import RANDOM_BITS, uuid7
@@ -86,6 +87,7 @@ class TrainDriver(Driver):
         if not self._checked_control and await self._caught_up(positions):
             self._checked_control = True
             if self.core.control_due(self._deployment.spec_hash):
+                self._require_allowed()
                 output.to("examples", 0).append(self._control(now))
         finished = await self._versions(now)
         self._add_live(output, now)
@@ -94,6 +96,18 @@ class TrainDriver(Driver):
     async def _caught_up(self, positions: Mapping[str, int]) -> bool:
         _, high = await self._watcher.bounds(self._examples, 0)
         return positions[self._examples] >= high
+
+    def _require_allowed(self) -> None:
+        """SettingsError for a pipeline file that the model's history cannot go on under."""
+        before = self.core.fold.spec
+        if before is None:
+            return
+        found = changes(before, self._deployment.spec)
+        if not found.allowed:
+            told = "; ".join(f"{item.key}: {item.message}" for item in found.items if item.kind.startswith("needs"))
+            raise SettingsError(
+                f"the pipeline file has changed in a way that {self._deployment.name} cannot take: {told}"
+            )
 
     def _control(self, now: int) -> Out:
         spec = self._deployment.spec
