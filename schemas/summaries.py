@@ -9,7 +9,6 @@ import msgspec
 
 from schemas.predictions import ModelRef
 
-
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 """A time with an offset: one without cannot be compared."""
 

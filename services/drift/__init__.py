@@ -6,4 +6,10 @@ block with a reference of earlier ones, and turns flags into incidents on ``aler
 
 Read ``core/summarise.py`` and ``core/detect.py`` first; ``core/cusum.py`` says what a flag is, ``core/incidents.py``
 what becomes of it.
+
+The constants are chosen on the first 60 days of the flights example (with distances in kilometres from 14 to 21
+February, so that this is flagged within two days and winter weather stays a handful of incidents): K and the default h
+as measured before, LARGEST, LEARNING and TOGETHER by the number of incidents. The rest of the year was looked at, not
+fitted: 26 incidents, all of them weather. Of six such weeks spread over the year, every one of a changed unit of distance,
+duration or temperature was flagged within 1.6 days; wind speed in metres a second was not: gales move it as far.
 """

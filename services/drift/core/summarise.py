@@ -15,38 +15,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from schemas.events import Value
 from schemas.predictions import ChallengerScore, ModelRef
 from schemas.summaries import Moments, Summary, Time
 from services.domain.deadletters import dead_letter
 from services.domain.records import Incoming, Out, Output, Standing
 from services.domain.spec import Spec
 from services.drift.core.parts import Span, Sums, SumsState, add, begin, ends_of
+from services.drift.core.rows import Rows
 from services.drift.core.standards import Standards, StandardsState
 
 STAGE = "summarise"
 _MOST_CANDIDATES = 32
-_ABSENT = float("inf")
 _LEAST_PROBABILITY = 1e-15
 _encode = msgspec.json.Encoder().encode
-
-
-class _Prediction(msgspec.Struct):
-    time: Time
-    score: float
-    model: msgspec.Raw
-    spec: str
-    features: Any
-
-
-class _Loose(msgspec.Struct):
-    """A prediction whose features are not of the types that our pipeline file names."""
-
-    time: Time
-    score: float
-    model: msgspec.Raw
-    spec: str
-    features: dict[str, Value]
 
 
 class _Example(msgspec.Struct):
@@ -91,11 +72,7 @@ class Summarise:
         self._standards = Standards(numeric)
         self._span: Span | None = None
         self._losses: _Losses | None = None
-        self._row = _row_type(numeric, others)
-        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
-            msgspec.defstruct("Prediction", [("features", self._row)], bases=(_Prediction,))
-        )
-        self._loose = msgspec.json.Decoder(_Loose)
+        self._rows = Rows(numeric, others)
         self._example = msgspec.json.Decoder(_Example)
         self._model = msgspec.json.Decoder(ModelRef)
 
@@ -124,13 +101,7 @@ class Summarise:
 
     def _prediction(self, record: Incoming, output: Output) -> Any:
         try:
-            return self._decoder.decode(record.value or b"")
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            pass
-        try:
-            row: Any = self._loose.decode(record.value or b"")
-            row.features = self._row(*[_cell(row.features, field) for field in msgspec.structs.fields(self._row)])
-            return row
+            return self._rows.decode(record.value or b"")
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             self._refuse(record, error, output)
             return None
@@ -231,31 +202,12 @@ class Summarise:
 
     def _add_loss(self, losses: dict[str, Moments], candidate: str, score: float, label: float) -> None:
         if candidate in losses or len(losses) < _MOST_CANDIDATES:
-            add(
-                losses.setdefault(candidate, Moments()),
-                log_loss(score, label) if self._binary else (score - label) ** 2,
-            )
+            error = score - label
+            value = log_loss(score, label) if self._binary else error * error
+            add(losses.setdefault(candidate, Moments()), value)
 
 
 def log_loss(score: float, label: float) -> float:
     """Negative log likelihood of a binary label, of a probability held within 1e-15 of 0 and 1."""
     p = min(max(score, _LEAST_PROBABILITY), 1 - _LEAST_PROBABILITY)
     return -log(p if label else 1 - p)
-
-
-def _row_type(numbers: Sequence[str], others: Sequence[str]) -> type[msgspec.Struct]:
-    """A Struct of the features alone, so that a prediction is decoded without building a dict."""
-    numeric = [(f"f{i}", float | None, _ABSENT) for i in range(len(numbers))]
-    rest = [
-        (f"f{i}", Value | msgspec.UnsetType, msgspec.UNSET) for i in range(len(numbers), len(numbers) + len(others))
-    ]
-    rename = {f"f{i}": name for i, name in enumerate([*numbers, *others])}
-    return msgspec.defstruct("Row", [*numeric, *rest], rename=rename, gc=False)
-
-
-def _cell(features: Mapping[str, Value], field: Any) -> Any:
-    """A feature for the row: a number that is none (another type than the pipeline file says) is missing."""
-    value: Any = features.get(field.encode_name, field.default)
-    if field.default == _ABSENT and (isinstance(value, bool) or not isinstance(value, float)):
-        return None
-    return value

@@ -67,11 +67,10 @@ class Watch(msgspec.Struct):
                 return Verdict.NOTHING
             self.spent += cost
             cusum = self.statistics[seen.signal] = Cusum()
-        before = cusum.run
         verdict = cusum.step(seen.value, seen.level, seen.noise, h, falls=seen.falls)
         if verdict in {Verdict.CAME_BACK, Verdict.NEW_NORMAL}:
             self._end_member(seen.signal, "recovered" if verdict is Verdict.CAME_BACK else "accepted")
-        elif before.blocks and verdict is Verdict.NOTHING and cusum.out:
+        elif cusum.out:
             self._follow(seen.signal, cusum)
         return verdict
 
