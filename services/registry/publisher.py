@@ -32,7 +32,8 @@ from services.runtime.settings import Settings, SettingsError
 
 _log = structlog.get_logger()
 _TICK_SECONDS = 1.0
-_PUBLISH_SECONDS = 20.0
+_PUBLISH_SECONDS = 10.0
+_STOP_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 5.0
 _FENCED_SECONDS = 30.0
@@ -45,6 +46,16 @@ class Delivery:
 
     broker: str
     error: str = ""
+
+
+async def _abandon(producer: Any) -> None:
+    """Close a producer whose stop() waits for a broker that is away: it would retry its last batch for ever."""
+    with contextlib.suppress(*_TROUBLE):
+        async with asyncio.timeout(_STOP_SECONDS):
+            await producer._sender.close()
+    with contextlib.suppress(*_TROUBLE):
+        async with asyncio.timeout(_STOP_SECONDS):
+            await producer.client.close()
 
 
 class Publisher:
@@ -98,9 +109,11 @@ class Publisher:
         producer, self._producer = self._producer, None
         self._compared.clear()
         if producer is not None:
-            with contextlib.suppress(*_TROUBLE):
-                async with asyncio.timeout(_LONGEST_RETRY_SECONDS):
+            try:
+                async with asyncio.timeout(_STOP_SECONDS):
                     await producer.stop()
+            except _TROUBLE:
+                await _abandon(producer)
 
     async def _round(self) -> None:
         await self._count()
@@ -146,12 +159,14 @@ class Publisher:
         if not records:
             return
         target = topic_name(name, "models")
-        async with self._producer.transaction():
-            sends = [
-                await self._producer.send(target, record.record, key=record.alias.encode(), partition=0)
-                for record in records
-            ]
-            sent = await asyncio.gather(*sends)
+        # no transaction(): it would wait for the broker to abort; a transaction that failed ends with its producer
+        await self._producer.begin_transaction()
+        sends = [
+            await self._producer.send(target, record.record, key=record.alias.encode(), partition=0)
+            for record in records
+        ]
+        sent = await asyncio.gather(*sends)
+        await self._producer.commit_transaction()
         await asyncio.to_thread(outbox.acknowledged, self._database, [record.id for record in records])
         PUBLISHED.inc(len(records))
         if sent[0].offset <= self._offsets.get(name, -1):

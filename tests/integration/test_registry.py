@@ -1,0 +1,200 @@
+"""The registry's outbox on the real broker: what is decided reaches ``<name>.models``, whatever happened between."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
+
+from schemas.models import AliasRecord
+from services.cli.broker import Broker
+from services.registry import topic
+from services.runtime.settings import from_environment
+from tests.unit.registry.serving import post, promote, serving
+
+_T = TypeVar("_T")
+
+
+def on_topic(address: str, name: str) -> dict[str, AliasRecord]:
+    """The newest record of every alias; nothing while the topic cannot be read."""
+    try:
+        return asyncio.run(topic.read(from_environment({"RIVERMILL_BROKER": address}), name))
+    except (KafkaError, TimeoutError):
+        return {}
+
+
+def summary(records: dict[str, AliasRecord]) -> dict[str, tuple[int, bool]]:
+    return {alias: (record.version, record.live) for alias, record in records.items()}
+
+
+def until(ask: Callable[[], _T], accepted: Callable[[_T], bool], seconds: float = 60) -> _T:
+    """Ask until the answer is accepted; the last answer is in the failure."""
+    deadline = time.monotonic() + seconds
+    while not accepted(answer := ask()):
+        assert time.monotonic() < deadline, answer
+    return answer
+
+
+def delivered(client: httpx.Client) -> dict[str, Any]:
+    """Wait until the broker has everything."""
+
+    def ask() -> dict[str, Any]:
+        ready: dict[str, Any] = client.get("/readyz").json()
+        return ready
+
+    return until(ask, lambda ready: ready["broker"] == "connected" and ready["waiting"] == 0)
+
+
+def administer(address: str, act: Callable[[AIOKafkaAdminClient], Coroutine[Any, Any, _T]]) -> _T:
+    async def run() -> _T:
+        client = AIOKafkaAdminClient(bootstrap_servers=address)
+        await client.start()
+        try:
+            return await act(client)
+        finally:
+            await client.close()
+
+    return asyncio.run(run())
+
+
+def remove(address: str, name: str) -> None:
+    """Delete the topic and wait until the broker no longer knows it."""
+    administer(address, lambda client: client.delete_topics([f"{name}.models"]))
+    until(
+        lambda: administer(address, lambda client: client.list_topics()), lambda topics: f"{name}.models" not in topics
+    )
+
+
+def test_decisions_reach_the_topic(broker: str, pipeline_name: str, tmp_path: Path) -> None:
+    """Every alias is on the compacted topic as the registry has it, with digest and signature to fetch and verify."""
+    with serving(tmp_path, {"RIVERMILL_BROKER": broker}) as client:
+        post(client, pipeline_name, b"a")
+        post(client, pipeline_name, b"b", candidate="sgd")
+        post(client, pipeline_name, b"c", offset=1)
+        promote(client, pipeline_name, "champion", 2, live=False, reason="try")
+        delivered(client)
+        records = on_topic(broker, pipeline_name)
+        version = client.get(f"/api/v1/models/{pipeline_name}/versions/2").json()
+    assert summary(records) == {"champion": (2, False), "challenger-sgd": (2, True), "challenger-logistic": (3, True)}
+    champion = records["champion"]
+    assert (champion.snapshot_sha256, champion.signature) == (version["sha256"], version["signature"])
+    assert (champion.previous, champion.reason, champion.actor) == (3, "try", "anonymous")
+    assert (champion.log_id, champion.examples_offset, champion.size) == (version["log_id"], 0, 1)
+    resource = ConfigResource(ConfigResourceType.TOPIC, f"{pipeline_name}.models")
+    (answer,) = administer(broker, lambda client: client.describe_configs([resource]))
+    assert {entry[0]: entry[1] for entry in answer.resources[0][4]}["cleanup.policy"] == "compact"
+
+
+def test_what_waited_without_a_broker_is_published_later(broker: str, pipeline_name: str, tmp_path: Path) -> None:
+    """Decisions made while no broker was set are published by the next start that has one."""
+    with serving(tmp_path) as client:
+        post(client, pipeline_name, b"a")
+        post(client, pipeline_name, b"b", offset=1)
+        assert client.get("/readyz").json()["waiting"] == 1
+    with serving(tmp_path, {"RIVERMILL_BROKER": broker}) as client:
+        delivered(client)
+    assert summary(on_topic(broker, pipeline_name)) == {"champion": (2, True)}
+
+
+def test_outage_of_the_broker_is_waited_out(tmp_path: Path) -> None:
+    """Versions and decisions are accepted while the broker is away, readiness tells, and all arrives when it is back."""
+    with Broker(tmp_path / "broker") as broker, serving(tmp_path, {"RIVERMILL_BROKER": broker.address}) as client:
+        post(client, "flights", b"a")
+        delivered(client)
+        broker.stop()
+        post(client, "flights", b"b", candidate="sgd")
+        promote(client, "flights", "champion", 2, reason="better")
+        ready = until(lambda: client.get("/readyz").json(), lambda ready: ready["broker"] == "away")
+        assert (ready["ready"], ready["waiting"]) == (True, 3)
+        assert ready["error"]
+        assert "wait to be published" in client.get("/models/flights").text
+        broker.start()
+        delivered(client)
+        assert summary(on_topic(broker.address, "flights")) == {
+            "champion": (2, True), "challenger-sgd": (2, True), "challenger-logistic": (1, True),
+        }  # fmt: skip
+
+
+def test_reset_topic_is_filled_again_at_start(broker: str, pipeline_name: str, tmp_path: Path) -> None:
+    """A topic that was deleted is made again with every alias in it, above all revisions given before."""
+    env = {"RIVERMILL_BROKER": broker}
+    with serving(tmp_path, env) as client:
+        post(client, pipeline_name, b"a")
+        post(client, pipeline_name, b"b", candidate="sgd")
+        delivered(client)
+        before = on_topic(broker, pipeline_name)
+    remove(broker, pipeline_name)
+    with serving(tmp_path, env) as client:
+        delivered(client)
+        after = on_topic(broker, pipeline_name)
+    assert summary(after) == summary(before)
+    assert min(record.revision for record in after.values()) > max(record.revision for record in before.values())
+
+
+def test_start_publishes_nothing_that_is_already_there(broker: str, pipeline_name: str, tmp_path: Path) -> None:
+    """A restart leaves a topic that agrees with the database as it is."""
+    env = {"RIVERMILL_BROKER": broker}
+    with serving(tmp_path, env) as client:
+        post(client, pipeline_name, b"a")
+        delivered(client)
+        before = on_topic(broker, pipeline_name)
+    with serving(tmp_path, env) as client:
+        delivered(client)
+        assert on_topic(broker, pipeline_name) == before
+        assert client.get(f"/api/v1/models/{pipeline_name}").json()["revision"] == 1
+
+
+def test_topic_reset_under_a_running_registry_is_filled_again(broker: str, pipeline_name: str, tmp_path: Path) -> None:
+    """A topic deleted while the registry runs holds every alias again after the next change of any of them."""
+    with serving(tmp_path, {"RIVERMILL_BROKER": broker}) as client:
+        post(client, pipeline_name, b"a")
+        post(client, pipeline_name, b"b", candidate="sgd")
+        delivered(client)
+        remove(broker, pipeline_name)
+        post(client, pipeline_name, b"c", offset=1)
+        delivered(client)
+        assert summary(on_topic(broker, pipeline_name)) == {"champion": (3, True), "challenger-sgd": (2, True)}
+
+
+def test_restored_database_goes_on_above_the_topic(broker: str, pipeline_name: str, tmp_path: Path) -> None:
+    """After an older database was restored, what it says is published above every revision that readers have seen."""
+    env = {"RIVERMILL_BROKER": broker}
+    with serving(tmp_path, env) as client:
+        post(client, pipeline_name, b"a")
+        delivered(client)
+    shutil.copytree(tmp_path / "registry", tmp_path / "backup")
+    with serving(tmp_path, env) as client:
+        for offset in range(1, 5):
+            post(client, pipeline_name, b"%d" % offset, offset=offset)
+        delivered(client)
+    newest = on_topic(broker, pipeline_name)["champion"]
+    shutil.rmtree(tmp_path / "registry")
+    shutil.copytree(tmp_path / "backup", tmp_path / "registry")
+    with serving(tmp_path, env) as client:
+        delivered(client)
+        restored = on_topic(broker, pipeline_name)["champion"]
+        assert client.get(f"/api/v1/models/{pipeline_name}").json()["revision"] == restored.revision
+    assert (newest.version, restored.version) == (5, 1)
+    assert restored.revision > newest.revision
+
+
+def test_second_registry_takes_over(broker: str, pipeline_name: str, tmp_path: Path) -> None:
+    """Of two registries on one database, as in a rolling update, either takes writes and all of them are published."""
+    env = {"RIVERMILL_BROKER": broker}
+    with serving(tmp_path, env) as first:
+        post(first, pipeline_name, b"a")
+        delivered(first)
+        with serving(tmp_path, env) as second:
+            delivered(second)
+            for offset in range(1, 5):
+                post(first if offset % 2 else second, pipeline_name, b"%d" % offset, offset=offset)
+            wanted = {"champion": (5, True)}
+            until(lambda: summary(on_topic(broker, pipeline_name)), lambda found: found == wanted)
