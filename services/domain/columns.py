@@ -10,8 +10,9 @@ The state is a function of the examples alone, so all candidates of a fold share
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from math import isfinite, sqrt
-from operator import mul, sub
+from typing import Any
 
 import msgspec
 
@@ -20,7 +21,7 @@ from services.domain.encodings import names as encoded_names
 from services.domain.plan import OTHER, Encoded, Features, Key, Plan, key_of
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One event as models see it: as it came, its dense columns, and which sparse columns are 1."""
 
     features: Features
@@ -51,7 +52,18 @@ class Moves(msgspec.Struct, frozen=True):
 class Columns:
     """Standardisation and vocabulary of one plan. ``inverse`` holds 1 / deviation, or 0 where nothing varies yet."""
 
-    __slots__ = ("_encoded", "_fields", "counts", "inverse", "means", "plan", "size", "variances", "vocabulary")
+    __slots__ = (
+        "_encoded",
+        "_encoded_names",
+        "_fields",
+        "counts",
+        "inverse",
+        "means",
+        "plan",
+        "size",
+        "variances",
+        "vocabulary",
+    )
 
     def __init__(self, plan: Plan, state: State | None = None) -> None:
         self.plan = plan
@@ -76,21 +88,30 @@ class Columns:
         for encoding in plan.encodings:
             self._encoded.append((encoding.name, start, start + len(encoding.half_lives)))
             start += len(encoding.half_lives)
+        self._encoded_names = [encoding.name for encoding in plan.encodings]
 
     def row(self, features: Features, encoded: Encoded) -> Row:
         """Compute a row, learning nothing."""
         get = features.get
         means = self.means
         sparse = [column(key(features), other) for key, column, other in self._fields]
-        values: list[Value] = [get(name) for name in self.plan.numbers]
+        values: list[Any] = [get(name) for name in self.plan.numbers]
         for index, value in enumerate(values):
             if value is None:
                 values[index] = means[index]
                 sparse.append(index)
-        for name, start, end in self._encoded:
-            numbers = encoded.get(name)
-            values += numbers if numbers is not None and len(numbers) == end - start else means[start:end]
-        return Row(features, encoded, list(map(mul, map(sub, values, means), self.inverse)), sparse)
+        values += chain.from_iterable(encoded.values())
+        if len(values) != len(means) or list(encoded) != self._encoded_names:  # made under another plan
+            del values[len(self.plan.numbers) :]
+            for name, start, end in self._encoded:
+                numbers = encoded.get(name)
+                values += numbers if numbers is not None and len(numbers) == end - start else means[start:end]
+        return Row(
+            features,
+            encoded,
+            [(value - mean) * scale for value, mean, scale in zip(values, means, self.inverse, strict=True)],
+            sparse,
+        )
 
     def learn(self, features: Features, encoded: Encoded) -> Row | None:
         """Move the standardisation and the vocabulary by one example and compute its row after that.

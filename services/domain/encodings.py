@@ -12,17 +12,17 @@ After Micci-Barreca, "A preprocessing scheme for high-cardinality categorical at
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import log
+from math import floor, log
 
 import msgspec
 
 from services.domain.plan import OTHER, EncodingPlan, Features, Key, Plan, key_of
 
-DECIMALS = 6
-"""Served values are rounded, so that what is recorded in a prediction is exactly what was served."""
+UNIT = 1e6
+"""Served values are rounded to six decimals: short in a prediction, and recorded there exactly as served."""
 CLIP = 0.02
 """Rates are kept this far from 0 and 1 before the logit."""
-LEAST = round(log(CLIP / (1.0 - CLIP)), DECIMALS)
+LIMIT = floor(log((1.0 - CLIP) / CLIP) * UNIT + 0.5) / UNIT
 
 Rows = dict[str, list[float]]
 
@@ -155,10 +155,13 @@ class Encodings:
 
 
 def _served(means: list[float], *, logit: bool) -> list[float]:
+    """Rounded half up, by arithmetic: ``round`` takes three times as long."""
     if not logit:
-        return [round(mean, DECIMALS) for mean in means]
+        return [floor(mean * UNIT + 0.5) / UNIT for mean in means]
     return [
-        round(log(mean / (1.0 - mean)), DECIMALS) if CLIP < mean < 1.0 - CLIP else LEAST if mean <= CLIP else -LEAST
+        floor(log(mean / (1.0 - mean)) * UNIT + 0.5) / UNIT
+        if CLIP < mean < 1.0 - CLIP
+        else (-LIMIT if mean <= CLIP else LIMIT)
         for mean in means
     ]
 
