@@ -56,6 +56,7 @@ class Incident(msgspec.Struct):
     alerts: int = 0
     updates: int = 0
     told: tuple[str, str] = ("", "")
+    critical: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -86,8 +87,8 @@ class Incident(msgspec.Struct):
 
     @property
     def severity(self) -> Severity:
-        """By the first suspect's evidence."""
-        return "critical" if self.ranked()[0].strength >= CRITICAL else "warning"
+        """Critical once the first suspect's evidence was."""
+        return "critical" if self.critical else "warning"
 
     @property
     def resolution(self) -> Resolution:

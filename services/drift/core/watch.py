@@ -10,7 +10,7 @@ import msgspec
 
 from services.drift.core.blocks import BlockSums
 from services.drift.core.cusum import Cusum, Verdict, threshold
-from services.drift.core.incidents import MOST_OPEN, MOST_UPDATES, TOGETHER, Incident, Member
+from services.drift.core.incidents import CRITICAL, MOST_OPEN, MOST_UPDATES, TOGETHER, Incident, Member
 from services.drift.core.statistics import Observation, observations
 
 MOST_BYTES = 68_000
@@ -106,7 +106,9 @@ class Watch(msgspec.Struct):
 
     def _tell(self, opened: Incident | None, h: float) -> Iterator[Told]:
         for incident in self.incidents:
-            now = (incident.ranked()[0].subject, incident.severity)
+            first = incident.ranked()[0]
+            incident.critical = incident.critical or first.strength >= CRITICAL
+            now = (first.subject, incident.severity)
             if incident is opened:
                 incident.told = now
                 yield Told("opened", incident, h)
