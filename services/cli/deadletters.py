@@ -49,7 +49,7 @@ def list_(
         table("", ("stage", "rule", "records"), ((*key, count) for key, count in counts.most_common()), right=(2,))
     )
     rows = [
-        (each["place"], each["rule"], escape(str(each["reason"])), escape(str(each["value"] or "")[:_SHOWN]))
+        (each["place"], each["rule"], escape(str(each["reason"])[:_SHOWN]), escape(str(each["value"] or "")[:_SHOWN]))
         for each in newest
     ]
     if rows:
@@ -77,7 +77,7 @@ def show(
     if raw:
         sys.stdout.buffer.write(record.value or b"")
         return 0
-    told = {"at": from_ms(record.timestamp), "place": place, **letter(record, whole=True)}
+    told = {"at": f"{from_ms(record.timestamp):%Y-%m-%d %H:%M:%S.%f} UTC", "place": place, **letter(record, whole=True)}
     if json:
         print_json(told)
         return 0

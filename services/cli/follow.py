@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -12,6 +13,8 @@ from services.runtime.settings import Settings, SettingsError
 from services.runtime.topics import partition_counts
 
 _WAIT_MS = 500
+_OFFSETS_A_RECORD, _OFFSETS_MORE = 2, 50
+"""How far to go back for so many records: a transaction of one record takes two offsets, with its marker."""
 
 
 async def places(settings: Settings, topic: str) -> list[TopicPartition]:
@@ -32,21 +35,28 @@ async def places(settings: Settings, topic: str) -> list[TopicPartition]:
 async def records(
     settings: Settings, topic: str, *, last: int | None = 0, follow: bool = True
 ) -> AsyncGenerator[Any, None]:
-    """Committed records of all partitions: about the ``last`` so many of each (None: all), then, if asked, what comes."""
+    """Committed records of all partitions: the ``last`` so many (None: all), then, if asked, what comes."""
     wanted = await places(settings, topic)
     consumer = clients.reader(settings, max_poll_records=500)
     await consumer.start()
     try:
         first, ends = await consumer.beginning_offsets(wanted), await consumer.end_offsets(wanted)
         consumer.assign(wanted)
+        back = 0 if not last else _OFFSETS_A_RECORD * last + _OFFSETS_MORE
         for place in wanted:
-            consumer.seek(place, first[place] if last is None else max(first[place], ends[place] - last))
-        while True:
+            consumer.seek(place, first[place] if last is None else max(first[place], ends[place] - back))
+        newest: deque[Any] = deque(maxlen=last)
+        reached = False
+        while not reached:
+            fetched = await consumer.getmany(timeout_ms=_WAIT_MS) if back or last is None else {}
+            reached = all([await consumer.position(place) >= ends[place] for place in wanted])
+            newest.extend(sorted((each for batch in fetched.values() for each in batch), key=_came))
+            while newest and (last is None or reached):
+                yield newest.popleft()
+        while follow:
             fetched = await consumer.getmany(timeout_ms=_WAIT_MS)
             for record in sorted((each for batch in fetched.values() for each in batch), key=_came):
                 yield record
-            if not follow and all([await consumer.position(place) >= ends[place] for place in wanted]):
-                return
     finally:
         await consumer.stop()
 

@@ -155,7 +155,7 @@ def rollback(
     alias: AliasName = CHAMPION,
     data_dir: target.DataDir = Settings.data_dir,
 ) -> int:
-    """Serve what the alias named before its last change by a person; pinned, since learning goes on from where it is.
+    """Serve what the alias named before it was last changed to another version; pinned, since learning goes on from where it is.
 
     With `models pin VERSION` any other version can be gone back to; `models release` follows the newest again.
 
@@ -165,7 +165,9 @@ def rollback(
     async def ask(client: RegistryClient, name: str) -> Alias:
         now = (await client.aliases(name)).get(alias)
         changes = (await client.log(name, limit=500)).items
-        last = next((each for each in changes if each.alias == alias and each.previous is not None), None)
+        last = next(
+            (each for each in changes if each.alias == alias and each.previous not in (None, each.version)), None
+        )
         if now is None or last is None or last.previous is None:
             raise RegistryError(
                 f"{alias} of {name} never named another version: there is nothing to roll back to; "

@@ -130,7 +130,7 @@ def _print(found: Status) -> None:
         (
             f"{each.stage}/{each.lane}", STAGES.get(each.stage, "?"),
             sum(each.totals.get(name, 0) for name in _IN.get(each.stage, ())), sum(each.lag.values()),
-            f"{each.watermark:%Y-%m-%d %H:%M:%S}" if each.watermark else "", each.snapshot or "",
+            f"{each.watermark:%Y-%m-%d %H:%M:%S}" if each.watermark else "", _short(each.snapshot or ""),
         )
         for each in found.lanes
     ]  # fmt: skip
@@ -147,3 +147,9 @@ def _print(found: Status) -> None:
     screen.print("\n[bold]Account[/]")
     for line in account_lines(found.account):
         screen.print(line)
+
+
+def _short(snapshot: str) -> str:
+    """``candidate=sha256`` pairs, the hashes as one reads them."""
+    pairs = (pair.partition("=") for pair in snapshot.split())
+    return " ".join(f"{name}{equals}{sha256[:12]}" for name, equals, sha256 in pairs)

@@ -27,7 +27,7 @@ def tail(
     pipeline: target.Pipeline = None,
     *,
     from_beginning: Annotated[bool, Parameter(negative="", help="Begin with the oldest record.")] = False,
-    last: Annotated[int, Parameter(help="Begin with about so many of each partition's newest.")] = 0,
+    last: Annotated[int, Parameter(help="Begin with so many of the newest.")] = 0,
     limit: Annotated[int | None, Parameter(help="Stop after so many records.")] = None,
     follow_on: Annotated[
         bool, Parameter(name="--follow", help="Wait for more when all there is has been shown.")

@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from cyclopts import Parameter
 
-from schemas.topics import Topic
+from schemas.topics import SERVICES, Topic
 from services.cli import target
 from services.cli.terminal import SECONDS_A_DAY, console, print_json, table
 from services.runtime import clients
@@ -80,36 +80,23 @@ async def _reset(deployment: Deployment, *, yes: bool) -> int:
     try:
         names = sorted(await partition_counts(admin, [topic.name for topic in deployment.table()]))
         groups = await _groups(admin, deployment.name)
-        _require_idle(groups)
         if not names and not groups:
             print(f"{deployment.name} has nothing on {deployment.settings.broker}")
             return 0
         if not yes and not _agreed(deployment, names):
             print("Nothing was deleted.")
             return 1
-        await _delete(admin, names, [group for group, _ in groups])
+        await _delete(admin, names, groups)
     finally:
         await admin.close()
     print(f"Deleted {len(names)} topics and {len(groups)} groups of {deployment.name}.")
     return 0
 
 
-async def _groups(admin: AIOKafkaAdminClient, pipeline: str) -> list[tuple[str, int]]:
-    """The pipeline's data-plane groups, and how many members each has."""
-    ours = (f"{pipeline}.cleaning.", f"{pipeline}.scoring.", f"{pipeline}.learner.", f"{pipeline}.drift.")
-    names = [group[0] for group in await admin.list_consumer_groups() if group[0].startswith(ours)]
-    if not names:
-        return []
-    described = await admin.describe_consumer_groups(names)
-    return [(group[1], len(group[5])) for response in described for group in response.groups]
-
-
-def _require_idle(groups: Sequence[tuple[str, int]]) -> None:
-    busy = [group for group, members in groups if members]
-    if busy:
-        raise SettingsError(
-            f"services of this pipeline are running ({', '.join(busy)}): stop them, wait some ten seconds, and try again"
-        )
+async def _groups(admin: AIOKafkaAdminClient, pipeline: str) -> list[str]:
+    """The consumer groups of the pipeline's services."""
+    ours = tuple(f"{pipeline}.{service}." for service in SERVICES)
+    return [group for group, *_ in await admin.list_consumer_groups() if group.startswith(ours)]
 
 
 def _agreed(deployment: Deployment, names: Sequence[str]) -> bool:
@@ -123,21 +110,25 @@ def _agreed(deployment: Deployment, names: Sequence[str]) -> bool:
 
 
 async def _delete(admin: AIOKafkaAdminClient, names: Sequence[str], groups: Sequence[str]) -> None:
+    for group in groups:  # before the topics: a group with members says that services run
+        coordinator = await admin.find_coordinator(group)
+        answer: Any = await admin._send_request(DeleteGroupsRequest([group]), coordinator)
+        code = answer.results[0][1]
+        if code == _NON_EMPTY_GROUP:
+            raise SettingsError(
+                f"services of this pipeline are running (group {group} has members): stop them, wait some ten seconds, "
+                "and try again; no topic was deleted"
+            )
+        if code not in (0, _GROUP_NOT_FOUND):
+            raise SettingsError(f"the group {group} could not be deleted (Kafka error {code}); no topic was deleted")
     if names:
-        answer: Any = await admin.delete_topics(list(names))
+        answer = await admin.delete_topics(list(names))
         failed = [f"{topic} (Kafka error {code})" for topic, code, *_ in answer.topic_error_codes if code]
         if failed:
             raise SettingsError(f"these topics could not be deleted: {', '.join(failed)}")
         async with asyncio.timeout(_TOPICS_REMAIN_S):
             while await partition_counts(admin, names):  # noqa: ASYNC110 - it happens in Kafka
                 await asyncio.sleep(0.1)
-    for group in groups:  # each lies with its own coordinator
-        coordinator = await admin.find_coordinator(group)
-        answer = await admin._send_request(DeleteGroupsRequest([group]), coordinator)
-        code = answer.results[0][1]
-        if code not in (0, _GROUP_NOT_FOUND):
-            why = "it still has members" if code == _NON_EMPTY_GROUP else f"Kafka error {code}"
-            raise SettingsError(f"the group {group} could not be deleted: {why}")
 
 
 def _kept(topic: Topic) -> str:
