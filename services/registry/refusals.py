@@ -51,6 +51,6 @@ class Forbidden(Refusal):
 
 
 class Damaged(Refusal):
-    """What was stored is no longer what was stored."""
+    """What was stored is no longer there as it was stored: asking again will not help."""
 
-    status = 500
+    status = 410

@@ -35,7 +35,7 @@ class Refusals:
         self._raise(cause, message, record, resolved=False)
 
     def recovered(self, record: AliasRecord) -> None:
-        """A later version of this alias was loaded: what was refused for it is over."""
+        """The alias is served as asked, by another version or by one it had before: what was refused for it is over."""
         for cause in [cause for cause, (alias, _) in self._open.items() if alias == record.alias]:
             _, message = self._open.pop(cause)
             self._raise(cause, f"{message}; version {record.version} is served now", record, resolved=True)

@@ -141,8 +141,6 @@ class Follower:
         except (RegistryError, ValueError, KeyError) as error:
             self._refused.add(sha256)
             self._refuse(_reason(error), f"{record.alias}/{record.version}", f"{what} is refused: {error}", record)
-        else:
-            self.refusals.recovered(record)
         return True
 
     def _assemble(self, how: str) -> None:
@@ -150,6 +148,7 @@ class Follower:
         for alias, record in self._aliases.items():
             if record.snapshot_sha256 in self._stored or (record.live and record.candidate in self._live):
                 self._good[alias] = record
+                self.refusals.recovered(record)
         used = {record.snapshot_sha256 for record in (*self._good.values(), *self._aliases.values())}
         self._stored = {sha256: part for sha256, part in self._stored.items() if sha256 in used}
         champion = self._good.get(CHAMPION)
