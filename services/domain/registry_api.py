@@ -125,7 +125,7 @@ class ModelSummary(msgspec.Struct, frozen=True):
 
 
 class Model(msgspec.Struct, frozen=True):
-    """A model: its candidates, and its aliases by name."""
+    """A model: its candidates, the champion's first, and its aliases by name."""
 
     name: str
     candidates: list[str]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.domain.registry_api import (
@@ -44,12 +44,16 @@ def models(session: Session) -> list[ModelSummary]:
 def model(session: Session, name: str) -> Model:
     """Return one model with its aliases; Missing when there is none of that name."""
     row = _model_row(session, name)
-    candidates = select(VersionRow.candidate).where(VersionRow.name == name, VersionRow.ordinal == 1)
+    aliases = alias_rows(session, name)
     return Model(
-        name=name, candidates=list(session.scalars(candidates.order_by(VersionRow.version))), versions=row.latest,
-        latest=row.latest or None, revision=row.revision, created_at=row.created_at,
-        aliases={alias: alias_of(found) for alias, found in alias_rows(session, name).items()},
-    )  # fmt: skip
+        name=name,
+        candidates=list(dict.fromkeys(alias.candidate for alias in aliases.values())),
+        versions=row.latest,
+        latest=row.latest or None,
+        revision=row.revision,
+        created_at=row.created_at,
+        aliases={alias: alias_of(found) for alias, found in aliases.items()},
+    )
 
 
 def _model_row(session: Session, name: str) -> ModelRow:
@@ -114,14 +118,13 @@ def snapshot(database: Database, blobs: Blobs, name: str, number: int) -> tuple[
 def served(session: Session, name: str, at: datetime) -> Served:
     """Return which version each alias named at a time: the last move of each at or before it."""
     _model_row(session, name)
-    last = (
-        select(MoveRow.alias, func.max(MoveRow.revision).label("revision"))
-        .where(MoveRow.name == name, MoveRow.at <= at)
-        .group_by(MoveRow.alias)
-        .subquery()
-    )
-    rows = session.scalars(select(MoveRow).join(last, MoveRow.revision == last.c.revision).where(MoveRow.name == name))
-    return Served(name=name, at=at, aliases={row.alias: _served_of(row) for row in rows})
+    aliases = {}
+    for alias in alias_rows(session, name):
+        moves = select(MoveRow).where(MoveRow.name == name, MoveRow.alias == alias, MoveRow.at <= at)
+        last = session.scalars(moves.order_by(MoveRow.at.desc(), MoveRow.revision.desc()).limit(1)).first()
+        if last is not None:
+            aliases[alias] = _served_of(last)
+    return Served(name=name, at=at, aliases=aliases)
 
 
 def _served_of(row: MoveRow) -> ServedAlias:

@@ -96,6 +96,7 @@ class VersionRow(Base):
     __table_args__ = (
         UniqueConstraint("name", "candidate", "spec", "log_id", "examples_offset"),
         Index(None, "name", "candidate", "ordinal", unique=True),
+        Index(None, "name", "state", "candidate", "ordinal"),
         Index(None, "name", "sha256"),
     )
 

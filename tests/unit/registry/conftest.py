@@ -32,9 +32,10 @@ def blobs(tmp_path: Path) -> Blobs:
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[httpx.Client]:
-    """A client of a registry without token and without broker."""
-    with serving(tmp_path) as connected:
+def client(tmp_path: Path, database: Database) -> Iterator[httpx.Client]:
+    """A client of a registry on ``database``, without token and without broker."""
+    location = database.engine.url.render_as_string(hide_password=False)
+    with serving(tmp_path, {"RIVERMILL_REGISTRY_DATABASE": location}) as connected:
         yield connected
 
 

@@ -49,10 +49,7 @@ def promote(client: httpx.Client, name: str, alias: str, version: int, **body: A
 
 @contextlib.contextmanager
 def serving(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[httpx.Client]:
-    """A client of a registry that lives as long as the block; the failure of its publisher fails the test.
-
-    ``RIVERMILL_TEST_DATABASE`` runs the tests on another database than SQLite.
-    """
+    """A client of a registry that lives as long as the block; the failure of its publisher fails the test."""
     given = {"RIVERMILL_DATA_DIR": str(folder), **(env or {})}
     failures: list[str] = []
     app = application(registry_settings(given), lambda: failures.append("the publisher failed"))
@@ -71,4 +68,5 @@ def serving(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[http
 
 
 def database_url(folder: Path) -> str:
+    """A file of the test's own, or the PostgreSQL database that ``RIVERMILL_TEST_DATABASE`` names, emptied each time."""
     return os.environ.get("RIVERMILL_TEST_DATABASE") or f"sqlite:///{folder / 'registry.sqlite'}"

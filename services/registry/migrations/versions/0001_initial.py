@@ -80,6 +80,7 @@ def _models_and_versions() -> None:
         ),
     )
     op.create_index("ix_versions_name_candidate_ordinal", "versions", ["name", "candidate", "ordinal"], unique=True)
+    op.create_index("ix_versions_name_state_candidate_ordinal", "versions", ["name", "state", "candidate", "ordinal"])
     op.create_index("ix_versions_name_sha256", "versions", ["name", "sha256"])
 
 
