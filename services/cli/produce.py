@@ -59,6 +59,16 @@ async def produce(
     return count
 
 
+def records(source: str | Path, file_format: Format | None = None) -> Iterator[list[Keyed]]:
+    """The records of a file in blocks, as :func:`produce` would send them, without keys; ProduceError if it cannot."""
+    chosen = file_format or _format_of(str(source))
+    try:
+        with _opened(source) as binary:
+            yield from (_csv_blocks if chosen == "csv" else _json_blocks)(binary, None)
+    except ProduceError as error:
+        raise ProduceError(f"{source}: {error}") from error
+
+
 def _format_of(name: str) -> Format:
     return "csv" if name.lower().endswith(".csv") else "jsonl"
 
