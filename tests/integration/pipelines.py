@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import httpx
 import msgspec
+from aiokafka.admin import NewTopic
 
 from services.cli import topic_batches
 from services.cli.account import stage_totals
@@ -257,6 +258,17 @@ async def records(deployment: Deployment, topic: str) -> list[Any]:
         async for batch in readback.everything(deployment.settings, topic, partition)
         for record in batch
     ]
+
+
+async def make_topics(deployment: Deployment, partitions: Mapping[str, int], **config: str) -> None:
+    """Create topics of a producer's own."""
+    admin = await clients.admin(deployment.settings)
+    try:
+        await admin.create_topics(
+            [NewTopic(name, count, 1, topic_configs=config) for name, count in partitions.items()]
+        )
+    finally:
+        await admin.close()
 
 
 async def send(deployment: Deployment, topic: str, keyed: Sequence[topic_batches.Keyed]) -> None:
