@@ -60,7 +60,7 @@ class Supervisor:
         self._processes = processes
         self._env = dict(env)
         self._usual = usual_ports
-        self._say = say
+        self.say = say
         self._held = ExitStack()
         self._watchdog: Watchdog | None = None
         self._broker_watch: asyncio.Task[None] | None = None
@@ -101,7 +101,7 @@ class Supervisor:
         registry = self._port(REGISTRY_PORT)
         env["RIVERMILL_REGISTRY_URL"] = f"http://{Settings.bind}:{registry}"
         self.deployment = Deployment(self.spec, from_environment(env))
-        self._say("topics")
+        self.say("topics")
         await self.deployment.ensure_topics()
         self._watchdog = Watchdog()
         deadline = time.monotonic() + within
@@ -141,18 +141,18 @@ class Supervisor:
             return
         known = (directory / "server.properties").exists()
         self.broker = Broker(directory, port=0 if known else self._port(BROKER_PORT), env=self._env)
-        self._address = await asyncio.to_thread(self.broker.start, self._say)
+        self._address = await asyncio.to_thread(self.broker.start, self.say)
         self._broker_watch = asyncio.create_task(self._keep_broker(self.broker), name="broker watch")
 
     async def _keep_broker(self, broker: Broker) -> None:
         while True:
             await asyncio.sleep(_BROKER_WATCH_S)
             if not broker.running:
-                self._say(f"the broker ended (log: {broker.log}); restarts")
+                self.say(f"the broker ended (log: {broker.log}); restarts")
                 try:
-                    await asyncio.to_thread(broker.start, self._say)
+                    await asyncio.to_thread(broker.start, self.say)
                 except RuntimeError as error:
-                    self._say(str(error))
+                    self.say(str(error))
 
     def _port(self, usual: int) -> int:
         return running.free_port(usual if self._usual else 0)
@@ -169,9 +169,12 @@ class Supervisor:
     def _add(self, command: Command) -> None:
         if self._watchdog is None:
             raise RuntimeError("the supervisor is not started")
-        child = Child(command, self.log(command.name), self._watchdog.group, self._say)
+        child = Child(command, self.log(command.name), self._watchdog.group, self._tell)
         self.children[command.name] = child
         child.start()
+
+    def _tell(self, line: str) -> None:
+        self.say(line)
 
     async def _ready(self, deadline: float) -> None:
         """Wait until all answer that they are ready."""
@@ -180,7 +183,7 @@ class Supervisor:
             while waiting:
                 for name in list(waiting):
                     if await _answers(client, self.children[name].command.url):
-                        self._say(f"{name} is ready")
+                        self.say(f"{name} is ready")
                         waiting.remove(name)
                     elif self.children[name].exit_code == USER_ERROR:
                         raise StartError(f"{name} does not start: {self.children[name].last_words()}")

@@ -1,0 +1,122 @@
+"""The demo's live view: a few tables that change in place on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.columns import Columns
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from schemas.alerts import Alert
+from services.cli.scrape import Sample
+from services.cli.terminal import table
+
+_ROWS = (
+    ("clean", "cleaned", ("events_in", "labels_in", "rekeyed_in")),
+    ("score", "predicted", ("in",)),
+    ("join", "joined", ("predictions", "labels")),
+    ("train", "learned", ("examples", "corrections")),
+    ("summarise", "watched", ("predictions", "examples")),
+)
+_LEDGER = ("pending", "labelled", "corrected", "duplicate", "superseded", "expired", "orphan", "waiting")
+_SHOWN = 9
+
+
+def rate(stage: str, names: Sequence[str], now: Sample, before: Sample | None) -> float:
+    """Records a second between two samples."""
+    if before is None or now.at <= before.at:
+        return 0.0
+    return max(0.0, (now.total(stage, *names) - before.total(stage, *names)) / (now.at - before.at))
+
+
+def view(head: str, now: Sample, before: Sample | None, incidents: Mapping[str, Alert]) -> RenderableType:
+    """Everything at one moment."""
+    stages = table(
+        "Stages",
+        ("stage", "records/s", "records", "lag"),
+        (
+            (word, f"{rate(stage, names, now, before):,.0f}", now.total(stage, *names), now.lag[stage])
+            for stage, word, names in _ROWS
+        ),
+        right=(1, 2, 3),
+    )
+    ledger = table("Labels", ("", ""), ((name, now.total("join", name)) for name in _LEDGER), right=(1,))
+    columns = Columns([stages, ledger, _counts("Repaired", "repaired.", now), _refused(now)], padding=(0, 3))
+    return Group(Text.from_markup(f"[bold]{head}[/]"), columns, _model(now), _incidents(incidents))
+
+
+def line(head: str, now: Sample, before: Sample | None, incidents: Mapping[str, Alert]) -> str:
+    """The same in one line, for a log."""
+    metrics = now.prequential.get(now.candidate or "", {})
+    opened = sum(alert.state != "resolved" for alert in incidents.values())
+    parts = [
+        head,
+        f"{rate('score', ('in',), now, before):,.0f} predictions/s",
+        f"{now.total('score', 'predictions'):,} predicted",
+        f"{now.total('join', 'labelled'):,} labelled",
+        f"{now.total('join', 'pending'):,} pending",
+        f"lag {sum(now.lag.values()):,}",
+        f"{now.candidate or 'no model'} v{now.version or 0}",
+        f"fresh {_seconds(now.freshness_median_s)}",
+        f"AUC {_number(metrics.get('auc'))}",
+        f"log loss {_number(metrics.get('log_loss'))}",
+        f"{opened} incidents open",
+    ]
+    return "  ".join(parts) + (f"  away: {', '.join(now.missing)}" if now.missing else "")
+
+
+def incident_line(alert: Alert) -> str:
+    """One step of an incident."""
+    how = f" ({alert.resolution})" if alert.resolution else ""
+    return f"{alert.detected_at:%Y-%m-%d %H:%M} {alert.kind} {alert.state}{how}: {alert.summary}"
+
+
+def _counts(title: str, prefix: str, now: Sample) -> Table:
+    totals = now.totals["clean"]
+    found = sorted(((count, name.removeprefix(prefix)) for name, count in totals.items() if name.startswith(prefix)))
+    return table(title, ("", ""), ((name, count) for count, name in found[::-1][:_SHOWN]), right=(1,))
+
+
+def _refused(now: Sample) -> Table:
+    found: dict[str, int] = {"duplicate id": now.total("clean", "duplicates")}
+    for stage, totals in now.totals.items():
+        for name, count in totals.items():
+            if name.startswith("deadletter."):
+                rule = name.rpartition(".")[2] if stage == "clean" else f"{stage}: {name.rpartition('.')[2]}"
+                found[rule] = found.get(rule, 0) + count
+    rows = sorted(found.items(), key=lambda item: -item[1])[:_SHOWN]
+    return table("Refused", ("", ""), rows, right=(1,))
+
+
+def _model(now: Sample) -> Text:
+    metrics = now.prequential.get(now.candidate or "", {})
+    away = f"   [red]away: {', '.join(now.missing)}[/]" if now.missing else ""
+    return Text.from_markup(
+        f"\n[bold]Champion[/] {now.candidate or 'none yet'} version {now.version or 0}   "
+        f"[bold]fresh[/] within {_seconds(now.freshness_median_s)} (median), newest label {_seconds(now.staleness_s)} old   "
+        f"[bold]AUC[/] {_number(metrics.get('auc'))}   [bold]log loss[/] {_number(metrics.get('log_loss'))}   "
+        f"[dim]on {metrics.get('examples', 0):,.0f} predictions made before their labels were known[/]{away}"
+    )
+
+
+def _incidents(incidents: Mapping[str, Alert]) -> Text:
+    if not incidents:
+        return Text.from_markup("[bold]Incidents[/] none\n")
+    lines = [
+        f"  [{'green' if alert.state == 'resolved' else 'yellow'}]{escape(incident_line(alert))}[/]"
+        for alert in list(incidents.values())[-5:]
+    ]
+    return Text.from_markup("[bold]Incidents[/]\n" + "\n".join(lines) + "\n")
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "–"  # noqa: RUF001 - a dash for what is not known yet
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:,.1f} s"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"  # noqa: RUF001 - as above
