@@ -6,10 +6,30 @@ from collections.abc import Mapping, Sequence
 
 from schemas.state import Checkpoint
 from services.cleaning.core.clean import Clean, Inputs
-from services.runtime import readback
+from services.runtime import metrics, readback
 from services.runtime.launch import Deployment
 from services.runtime.stage import Driver, Stage
 from services.runtime.worker import Handler
+
+
+class CleanDriver(Driver):
+    """Adds what is known of the fields and of the remembered ids to the metrics."""
+
+    core: Clean
+
+    def __init__(self, core: Clean, lane: int) -> None:
+        super().__init__(core)
+        self._labels = ("clean", str(lane))
+
+    def report(self) -> None:
+        """Set the gauges of fields, unknown fields and deduplication."""
+        metrics.DEDUPE_SPAN_SECONDS.labels(*self._labels).set(self.core.dedupe_span / 1000)
+        for field, profile in self.core.profiles().items():
+            seen = profile.count + profile.missing
+            metrics.FIELD_INVARIABLE.labels(*self._labels, field).set(profile.invariable)
+            metrics.FIELD_MISSING_RATIO.labels(*self._labels, field).set(profile.missing / seen if seen else 0.0)
+        for field, records in self.core.unknown_fields.items():
+            metrics.UNKNOWN_FIELDS.labels(*self._labels, field).set(records)
 
 
 def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage], Mapping[str, Handler]]:
@@ -25,7 +45,7 @@ def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage
                 clean = deployment.topic("events.clean")
                 keys = await readback.last_keys(settings, clean, lane, spec.event.dedupe_ids)
             core.restore(bytes(checkpoint.data), checkpoint.totals, keys)
-        return Driver(core)
+        return CleanDriver(core, lane)
 
     inputs = {topic: counts[topic] for topic in (topics.rekeyed, topics.events, topics.labels)}
     return [deployment.stage("cleaning", "clean", inputs, open_clean, delivery=settings.delivery)], {}

@@ -7,10 +7,19 @@ from collections.abc import Mapping, Sequence
 from schemas.state import Checkpoint
 from services.drift.core.detect import Detect
 from services.drift.core.summarise import Summarise
-from services.runtime import readback
+from services.runtime import metrics, readback
 from services.runtime.launch import Deployment
 from services.runtime.stage import Driver, Stage
 from services.runtime.worker import Handler
+
+
+class DetectDriver(Driver):
+    """Adds the open incidents to the metrics."""
+
+    def report(self) -> None:
+        """Set the gauge of open incidents."""
+        totals = self.core.totals
+        metrics.INCIDENTS_OPEN.set(totals["opened"] - totals["resolved"])
 
 
 def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage], Mapping[str, Handler]]:
@@ -36,7 +45,7 @@ def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage
                 for record in batch
             ]
             core.restore(bytes(checkpoint.data), checkpoint.totals, waiting)
-        return Driver(core)
+        return DetectDriver(core)
 
     inputs = {topic: counts[topic] for topic in (predictions, examples)}
     return [

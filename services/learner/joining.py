@@ -8,7 +8,7 @@ from schemas.state import Checkpoint
 from services.domain.records import Output
 from services.learner.core.join import Join
 from services.learner.core.join_restore import Restoring
-from services.runtime import checkpoints, readback
+from services.runtime import checkpoints, metrics, readback
 from services.runtime.launch import Deployment
 from services.runtime.stage import Driver
 from services.runtime.transactions import Place
@@ -25,6 +25,9 @@ class JoinDriver(Driver):
         self._labels = deployment.topic("labels.clean")
         self._outcomes = (deployment.topic("outcomes"), lane)
         self._lane = lane
+        self._bound = metrics.WAITING_LABELS_BOUND.labels("join", str(lane))
+        self._watermark = metrics.WATERMARK.labels("join", str(lane))
+        self._max_waiting = deployment.spec.label.max_waiting
         self._barrier: tuple[int, int] | None = None
 
     async def idle(self, now: int, positions: Mapping[str, int]) -> Output | None:  # noqa: ARG002 - event time decides
@@ -48,6 +51,12 @@ class JoinDriver(Driver):
     def blocked(self) -> frozenset[str]:
         """Labels, while as many wait as may."""
         return frozenset((self._labels,)) if self.core.blocked() else frozenset()
+
+    def report(self) -> None:
+        """Set the gauges of the watermark (an idle lane's stands still) and of the bound on waiting labels."""
+        self._bound.set(self._max_waiting)
+        if (watermark := self.core.ledger.watermark.at) is not None:
+            self._watermark.set(watermark.timestamp())
 
     async def close(self) -> None:
         """The lane has ended."""

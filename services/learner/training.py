@@ -125,6 +125,8 @@ class TrainDriver(Driver):
         self._came_in.clear()
         value = live.seal(parameters, self._deployment.settings.signing_keys[0])
         metrics.LIVE_BYTES.set(len(value))
+        for name in self.core.fold.learners:
+            metrics.LIVE_WITHHELD.labels(name).set(name not in parameters.candidates or self.core.live_too_large)
         if self.core.live_published(len(value), parameters.examples_offset, now):
             output.to("parameters", 0).append(Out(b"live", value, now))
 

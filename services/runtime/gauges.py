@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from services.domain.records import Incoming, Out
 from services.runtime import metrics
-from services.runtime.stage import Stage
+from services.runtime.stage import Driver, Stage
 from services.runtime.transactions import Place
 
 _MAX_TOTALS = 200
@@ -38,9 +38,9 @@ class LaneGauges:
         self._process.observe(seconds)
 
     def committed(
-        self, sends: Mapping[Place, Sequence[Out]], seconds: float, batch: Sequence[Incoming], totals: Mapping[str, int]
+        self, sends: Mapping[Place, Sequence[Out]], seconds: float, batch: Sequence[Incoming], driver: Driver
     ) -> None:
-        """A transaction is committed; totals are reported at most once a second."""
+        """A transaction is committed; totals and the stage's own gauges are reported at most once a second."""
         self._out.inc(sum(map(len, sends.values())))
         self._commit.observe(seconds)
         if batch:
@@ -48,8 +48,9 @@ class LaneGauges:
         now = time.monotonic()
         if now - self._totals_at >= 1.0:
             self._totals_at = now
-            for what, total in list(totals.items())[:_MAX_TOTALS]:
+            for what, total in list(driver.core.totals.items())[:_MAX_TOTALS]:
                 metrics.TOTALS.labels(*self._labels, what).set(total)
+            driver.report()
 
     def lag(self, lag: Mapping[str, int], blocked: frozenset[str]) -> None:
         """Lag and pauses by input."""

@@ -129,7 +129,7 @@ class Lane:
         sends.setdefault(state, []).append(self._checkpoint(driver, inputs))
         ends = await publisher.publish(sends, self._group_offsets(inputs, started))
         driver.committed(ends)
-        self._gauges.committed(sends, time.monotonic() - started, batch, driver.core.totals)
+        self._gauges.committed(sends, time.monotonic() - started, batch, driver)
 
     def _checkpoint(self, driver: Driver, inputs: Inputs) -> Out:
         standing = driver.standing()

@@ -49,4 +49,22 @@ PREQUENTIAL = Gauge(
 VERSIONS = Counter("rivermill_versions_published_total", "Versions published to the registry", ("candidate",))
 LIVE_BYTES = Gauge("rivermill_live_parameters_bytes", "Size of the last live parameters record")
 LIVE_WITHHELD = Gauge("rivermill_live_withheld", "1 for a candidate too large for live parameters", ("candidate",))
+DEDUPE_SPAN_SECONDS = Gauge(
+    "rivermill_dedupe_span_seconds", "Time of arrival that the remembered ids reach back, since the last restore", _LANE
+)
+FIELD_INVARIABLE = Gauge(
+    "rivermill_field_invariable", "1 for a field whose first 1,000 values and more were all the same", (*_LANE, "field")
+)
+FIELD_MISSING_RATIO = Gauge(
+    "rivermill_field_missing_ratio", "Share of events that came without the field", (*_LANE, "field")
+)
+UNKNOWN_FIELDS = Gauge(
+    "rivermill_unknown_field_records",
+    "Events that came with a field that the pipeline file does not name (32 names, then __other__)",
+    (*_LANE, "field"),
+)
+WAITING_LABELS_BOUND = Gauge("rivermill_waiting_labels_bound", "Labels that may wait for their prediction", _LANE)
+CHALLENGER_FAILURES = Gauge(
+    "rivermill_challenger_failures", "Challengers' scores that failed with the served state", _LANE
+)
 INCIDENTS_OPEN = Gauge("rivermill_incidents_open", "Drift incidents open")

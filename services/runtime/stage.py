@@ -44,6 +44,9 @@ class Driver:
         """Full names of the input topics that a bound keeps from being read now."""
         return frozenset()
 
+    def report(self) -> None:
+        """Set the stage's own gauges; called after a commit, at most once a second."""
+
     async def close(self) -> None:
         """The lane has ended."""
 

@@ -24,8 +24,9 @@ class ScoreDriver(Driver):
 
     core: Score
 
-    def __init__(self, core: Score, follower: Follower, loading: asyncio.Task[None]) -> None:
+    def __init__(self, core: Score, lane: int, follower: Follower, loading: asyncio.Task[None]) -> None:
         super().__init__(core)
+        self._failures = metrics.CHALLENGER_FAILURES.labels("score", str(lane))
         self._follower = follower
         self._loading = loading
         self._generation = -1
@@ -63,6 +64,11 @@ class ScoreDriver(Driver):
                 metrics.FRESHNESS_SECONDS.observe(now - came_in / 1000)
             self._came_in = []
 
+    def report(self) -> None:
+        """Set the gauge of challengers' failures."""
+        if self.core.served is not None:
+            self._failures.set(self.core.served.failures)
+
 
 def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage], Mapping[str, Handler]]:
     """The stage ``score``, and the handlers of ``models`` and ``parameters``."""
@@ -83,7 +89,7 @@ def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage
         )
         if checkpoint is not None:
             core.totals.update(checkpoint.totals)
-        return ScoreDriver(core, follower, loading[0])
+        return ScoreDriver(core, lane, follower, loading[0])
 
     clean = deployment.topic("events.clean")
     stage = deployment.stage("scoring", "score", {clean: counts[clean]}, open_score, delivery=settings.delivery)
