@@ -62,7 +62,7 @@ requirements: ## Pin the requirements anew (needs uv)
 	@for file in main dev; do \
 		group=$$(test $$file = dev && echo "--group dev"); \
 		uv pip compile pyproject.toml $$group --universal --python-version 3.11 --generate-hashes --no-header \
-			--no-emit-index-url --no-emit-find-links --upgrade --quiet -o requirements/$$file.txt; done
+			--upgrade --quiet -o requirements/$$file.txt; done
 
 clean: ## Remove the virtual environment and local data (not the shared cache)
 	rm -rf $(VENV) .data
