@@ -48,6 +48,15 @@ class Delivery:
     error: str = ""
 
 
+def ignore_futures_of_fenced_producers(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Event loop exception handler: a failed aiokafka producer leaves futures that nobody can await.
+
+    What went wrong was raised and handled where it was sent from; their "never retrieved" would only look like more.
+    """
+    if not isinstance(context.get("exception"), KafkaError):
+        loop.default_exception_handler(context)
+
+
 async def _abandon(producer: Any) -> None:
     """Close a producer whose stop() waits for a broker that is away: it would retry its last batch for ever."""
     with contextlib.suppress(*_TROUBLE):
