@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import DeleteGroupsRequest
@@ -13,6 +14,7 @@ from cyclopts import Parameter
 
 from schemas.topics import SERVICES, Topic
 from services.cli import target
+from services.cli.positions import STAGES
 from services.cli.terminal import SECONDS_A_DAY, console, print_json, table
 from services.runtime import clients
 from services.runtime.launch import Deployment
@@ -20,7 +22,16 @@ from services.runtime.settings import Settings, SettingsError
 from services.runtime.topics import partition_counts
 
 _GROUP_NOT_FOUND, _NON_EMPTY_GROUP = 69, 68
-_TOPICS_REMAIN_S = 15.0
+_TOPICS_REMAIN_S, _MEMBERS_REMAIN_S, _LOOK_EVERY_S = 15.0, 10.0, 0.5
+
+
+class _Group(NamedTuple):
+    """A consumer group: of lanes, whose static members are remembered for six seconds after they stop, or of the
+    control topics, one a process start: what a killed process leaves of it expires by itself.
+    """
+
+    name: str
+    lanes: bool
 
 
 def topics(
@@ -67,7 +78,7 @@ def reset(
     """Delete everything a pipeline has in Kafka: its topics, its state, its groups. Asks first.
 
     A producer's own raw topics, named in the pipeline file, are left alone. Versions stay in the registry. Stop the
-    services first: one that runs is a reason to refuse.
+    services first: while one runs, nothing is deleted.
 
     Try `rivermill reset examples/flights/pipeline.toml`.
     """
@@ -93,10 +104,18 @@ async def _reset(deployment: Deployment, *, yes: bool) -> int:
     return 0
 
 
-async def _groups(admin: AIOKafkaAdminClient, pipeline: str) -> list[str]:
-    """The consumer groups of the pipeline's services."""
+async def _groups(admin: AIOKafkaAdminClient, pipeline: str) -> list[_Group]:
+    """The consumer groups of the pipeline's services, those of lanes first."""
     ours = tuple(f"{pipeline}.{service}." for service in SERVICES)
-    return [group for group, *_ in await admin.list_consumer_groups() if group.startswith(ours)]
+    lanes = {f"{pipeline}.{service}.{stage}" for stage, service in STAGES.items()}
+    names = [group for group, *_ in await admin.list_consumer_groups() if group.startswith(ours)]
+    return sorted((_Group(name, name in lanes) for name in names), key=lambda group: not group.lanes)
+
+
+async def _delete_group(admin: AIOKafkaAdminClient, group: str) -> int:
+    coordinator = await admin.find_coordinator(group)
+    answer: Any = await admin._send_request(DeleteGroupsRequest([group]), coordinator)
+    return int(answer.results[0][1])
 
 
 def _agreed(deployment: Deployment, names: Sequence[str]) -> bool:
@@ -109,20 +128,22 @@ def _agreed(deployment: Deployment, names: Sequence[str]) -> bool:
     return input(f"Type the pipeline's name ({deployment.name}) to go on: ").strip() == deployment.name
 
 
-async def _delete(admin: AIOKafkaAdminClient, names: Sequence[str], groups: Sequence[str]) -> None:
+async def _delete(admin: AIOKafkaAdminClient, names: Sequence[str], groups: Sequence[_Group]) -> None:
+    deadline = time.monotonic() + _MEMBERS_REMAIN_S
     for group in groups:  # before the topics: a group with members says that services run
-        coordinator = await admin.find_coordinator(group)
-        answer: Any = await admin._send_request(DeleteGroupsRequest([group]), coordinator)
-        code = answer.results[0][1]
-        if code == _NON_EMPTY_GROUP:
+        while (code := await _delete_group(admin, group.name)) == _NON_EMPTY_GROUP and group.lanes:
+            if time.monotonic() > deadline:
+                raise SettingsError(
+                    f"services of this pipeline are running (group {group.name} has members): stop them and try again; "
+                    "no topic was deleted"
+                )
+            await asyncio.sleep(_LOOK_EVERY_S)
+        if code not in (0, _GROUP_NOT_FOUND, _NON_EMPTY_GROUP):
             raise SettingsError(
-                f"services of this pipeline are running (group {group} has members): stop them, wait some ten seconds, "
-                "and try again; no topic was deleted"
+                f"the group {group.name} could not be deleted (Kafka error {code}); no topic was deleted"
             )
-        if code not in (0, _GROUP_NOT_FOUND):
-            raise SettingsError(f"the group {group} could not be deleted (Kafka error {code}); no topic was deleted")
     if names:
-        answer = await admin.delete_topics(list(names))
+        answer: Any = await admin.delete_topics(list(names))
         failed = [f"{topic} (Kafka error {code})" for topic, code, *_ in answer.topic_error_codes if code]
         if failed:
             raise SettingsError(f"these topics could not be deleted: {', '.join(failed)}")

@@ -1,0 +1,173 @@
+"""The command on the real broker: a whole pipeline under its supervisor, killed, looked at, stopped, reset."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.flights.data import flights
+from examples.flights.dirt import soil
+from examples.flights.replay import Replay
+from services.cli import running
+from services.cli.settle import take_account, wait_settled
+from services.cli.supervise import StartError, Supervisor
+from services.runtime.settings import SettingsError
+
+FLIGHTS = Path("examples/flights/pipeline.toml")
+
+
+def pipeline(folder: Path, name: str) -> Path:
+    """The flights' pipeline under another name, with two partitions."""
+    text = re.sub(r'name = "flights"', f'name = "{name}"', FLIGHTS.read_text(), count=1)
+    path = folder / "pipeline.toml"
+    path.write_text(text.replace("partitions = 4", "partitions = 2"))
+    return path
+
+
+def rivermill(*arguments: str, data_dir: Path) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RIVERMILL_")}
+    return subprocess.run(
+        [sys.executable, "-m", "services.cli", *arguments], capture_output=True, text=True, check=False, timeout=60,
+        env=env | {"RIVERMILL_DATA_DIR": str(data_dir)},
+    )  # fmt: skip
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in other processes
+            await asyncio.sleep(0.05)
+
+
+def seen(data_dir: Path) -> dict[str, Any]:
+    """What the commands say of a pipeline that runs on this data directory."""
+    status = rivermill("status", "--account", "--json", data_dir=data_dir)
+    return {
+        "status": json.loads(status.stdout),
+        "status_code": status.returncode,
+        "tail": [
+            json.loads(line)
+            for line in rivermill(
+                "tail", "predictions", "--last", "3", "--limit", "3", data_dir=data_dir
+            ).stdout.splitlines()
+        ],
+        "parameters": rivermill("tail", "parameters", "--from-beginning", "--limit", "1", data_dir=data_dir).stdout,
+        "deadletters": json.loads(rivermill("deadletter", "list", "--json", data_dir=data_dir).stdout),
+        "models": json.loads(rivermill("models", "list", "--json", data_dir=data_dir).stdout),
+        "pinned": rivermill("models", "pin", "1", "a test", data_dir=data_dir).stdout,
+        "log": json.loads(rivermill("models", "log", "--json", data_dir=data_dir).stdout),
+        "reset": rivermill("reset", "--yes", data_dir=data_dir),
+        "second": rivermill("up", str(FLIGHTS), data_dir=data_dir),
+    }
+
+
+@pytest.mark.timeout(300)
+def test_a_supervised_pipeline_survives_kills_and_its_account_balances(
+    broker: str, pipeline_name: str, tmp_path: Path
+) -> None:
+    """Soiled flights go through all services while each is killed once; everything balances, and all stop within 10 s."""
+    path, data_dir = pipeline(tmp_path, pipeline_name), tmp_path / "data"
+
+    async def scenario() -> tuple[dict[str, Any], float, list[int]]:
+        supervisor = Supervisor(path, data_dir, broker=broker)
+        try:
+            await supervisor.start(within=150)
+            deployment = supervisor.deployment
+            replay = Replay(deployment.settings.kafka(), soil(flights(2), 0.2, 7), deployment.name, 20_000)
+            work = asyncio.create_task(replay.run())
+            for service in ("cleaning", "scoring", "learner", "drift"):
+                await until(lambda: replay.progress.events > 100)
+                supervisor.kill(service)
+            await work
+            assert await wait_settled(deployment, 120)
+            account = await take_account(deployment)
+            assert account.balanced, account
+            assert account.totals["clean"]["duplicates"] > 0
+            assert {name for name, count in supervisor.restarts.items() if count} == {
+                "cleaning", "scoring", "learner", "drift",
+            }  # fmt: skip
+            found = await asyncio.to_thread(seen, data_dir)
+            pids = list(supervisor.pids.values())
+        finally:
+            began = time.monotonic()
+            await supervisor.stop()
+        return found, time.monotonic() - began, pids
+
+    found, took, pids = asyncio.run(scenario())
+    assert took < 10
+    assert not [pid for pid in pids if alive(pid)]
+    assert found["status_code"] == 0
+    assert found["status"]["account"]["balanced"]
+    assert {alias["alias"] for alias in found["status"]["aliases"]} >= {"champion"}
+    assert len(found["tail"]) == 3
+    assert found["tail"][0]["value"]["model"]["name"] == pipeline_name
+    assert '"candidates":{"logistic"' in found["parameters"]
+    assert {"json_invalid", "time_ahead"} <= {each["rule"] for each in found["deadletters"]["rules"]}
+    assert found["models"]["aliases"]["champion"]["candidate"] == "logistic"
+    assert "version 1 of logistic exactly (pinned)" in found["pinned"]
+    assert found["log"][0]["reason"] == "a test"
+    assert found["reset"].returncode == 2
+    assert "are running" in found["reset"].stderr
+    assert found["second"].returncode == 2
+    assert "another `rivermill up` runs" in found["second"].stderr
+    again = rivermill("reset", str(path), "--yes", "--broker", broker, data_dir=data_dir)
+    assert "Deleted 17 topics" in again.stdout, again.stderr
+    gone = rivermill("status", str(path), "--broker", broker, data_dir=data_dir)
+    assert "there is no topic" in gone.stderr
+
+
+@pytest.mark.timeout(200)
+def test_nothing_outlives_a_killed_up(broker: str, pipeline_name: str, tmp_path: Path) -> None:
+    """When `rivermill up` itself is killed with -9, its services end, and the data directory is free again."""
+    path, data_dir = pipeline(tmp_path, pipeline_name), tmp_path / "data"
+    with subprocess.Popen(
+        [sys.executable, "-m", "services.cli", "up", str(path), "--broker", broker, "--data-dir", str(data_dir)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as up:  # fmt: skip
+        asyncio.run(until(lambda: running.find(data_dir) is not None, 150))
+        children = [int(pid) for pid in _children(up.pid)]
+        os.kill(up.pid, signal.SIGKILL)
+    assert len(children) >= 5
+    asyncio.run(until(lambda: not any(map(alive, children)), 15))
+    assert running.find(data_dir) is None
+
+
+def _children(pid: int) -> list[str]:
+    return [
+        child for tasks in Path(f"/proc/{pid}/task").iterdir() for child in (tasks / "children").read_text().split()
+    ]
+
+
+def test_a_service_that_cannot_start_is_told_with_its_last_words(
+    broker: str, pipeline_name: str, tmp_path: Path
+) -> None:
+    """A signing key that is too short ends the start with the service's own line, and leaves no process behind."""
+    path = pipeline(tmp_path, pipeline_name)
+    env = {**os.environ, "RIVERMILL_SIGNING_KEY": "short"}
+
+    async def scenario() -> None:
+        supervisor = Supervisor(path, tmp_path / "data", broker=broker, env=env)
+        try:
+            await supervisor.start()
+        finally:
+            await supervisor.stop()
+
+    with pytest.raises((StartError, SettingsError), match="SIGNING_KEY is too short"):
+        asyncio.run(scenario())

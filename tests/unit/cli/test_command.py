@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.alerts import Alert, Position, Suspect
+from services.cli.__main__ import application, main
+from services.cli.demo_end import DRIFT_FROM, DRIFT_TO, drift_told
+from services.cli.scrape import quantile
+
+FLIGHTS = "examples/flights/pipeline.toml"
+
+
+def exit_code(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return int(ended.value.code or 0)
+
+
+def test_help_names_every_command_with_what_it_is_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """`rivermill --help` lists all commands in groups, each with a sentence."""
+    assert exit_code("--help") == 0
+    shown = capsys.readouterr().out
+    for name in (
+        "demo",
+        "up",
+        "status",
+        "tail",
+        "topics",
+        "reset",
+        "models",
+        "deadletter",
+        "broker",
+        "produce",
+        "check",
+    ):
+        assert f"│ {name} " in shown
+    for words in ("Run", "Look", "Change", "Ctrl-C"):
+        assert words in shown
+
+
+@pytest.mark.parametrize("name", [
+    "demo", "up", "status", "tail", "topics", "reset", "produce", "check", "models pin", "models rollback",
+    "deadletter list", "deadletter show", "broker start",
+])  # fmt: skip
+def test_every_command_shows_how_it_is_typed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The help of each command has an example that can be typed."""
+    assert exit_code(*name.split(), "--help") == 0
+    assert f"rivermill {name}" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (("up", "missing.toml"), "missing.toml cannot be read"),
+    (("topics", FLIGHTS, "--create", "--broker", "127.0.0.1:1"), "broker at 127.0.0.1:1 cannot be used"),
+    (("topics", FLIGHTS, "--broker", "nonsense"), "expected host:port"),
+    (("tail", "nonsense", FLIGHTS), "expected one of events.raw"),
+    (("deadletter", "show", "x", FLIGHTS), "expected PARTITION/OFFSET"),
+    (("demo", "--speed", "fast"), "expected a number such as 600x"),
+    (("status",), "name a pipeline file"),
+])  # fmt: skip
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """What a user can put right is told in one line on standard error, without a traceback."""
+    monkeypatch.setenv("RIVERMILL_DATA_DIR", str(tmp_path))
+    assert exit_code(*arguments) == 2
+    told = capsys.readouterr()
+    assert words in told.err
+    assert "Traceback" not in told.err
+    assert told.err.strip().count("\n") == 0
+
+
+def test_the_command_line_is_parsed_without_the_services() -> None:
+    """Making the command line imports neither Faust nor aiokafka, so that it answers at once."""
+    program = "import sys; from services.cli.__main__ import application; application(); "
+    program += "sys.exit(bool({'faust', 'aiokafka'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    assert application() is not None
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=8), st.floats(0.01, 0.99))
+def test_a_quantile_lies_in_its_bucket(counts: list[int], share: float) -> None:
+    """The quantile read from a histogram lies between the bounds of the bucket that holds its rank."""
+    bounds = [*(float(number + 1) for number in range(len(counts) - 1)), float("inf")]
+    cumulative = [sum(counts[: number + 1]) for number in range(len(counts))]
+    found = quantile(dict(zip(bounds, map(float, cumulative), strict=True)), share)
+    if not cumulative[-1]:
+        assert found is None
+        return
+    place = next(number for number, count in enumerate(cumulative) if count >= share * cumulative[-1])
+    least = bounds[place - 1] if place else 0.0
+    assert found is not None
+    assert least <= found <= (least if bounds[place] == float("inf") else bounds[place])
+
+
+def alert(days: float, state: str, first: str, resolution: str | None = None, incident: str = "a") -> Alert:
+    return Alert(
+        "x", incident, state, resolution, "drift", "warning", "distance", "it moved", {},  # type: ignore[arg-type]
+        [Suspect(first, 1.0, 1.0, 2.0)], None, DRIFT_FROM + timedelta(days=days), Position("t", 0, 0),
+    )  # fmt: skip
+
+
+def test_the_drift_counts_as_told_only_in_time_and_with_distance_first() -> None:
+    """The kilometres are told when an incident within two days names distance first; recovered, when that one resolves so."""
+    end = DRIFT_TO + timedelta(days=3)
+    opened = alert(0.5, "opened", "distance")
+    assert drift_told([opened], end) == (True, False)
+    assert drift_told([opened, alert(9, "resolved", "distance", "recovered")], end) == (True, True)
+    assert drift_told([opened, alert(9, "resolved", "distance", "recovered", "b")], end) == (True, False)
+    assert drift_told([alert(0.5, "opened", "temp")], end) == (False, False)
+    assert drift_told([alert(2.5, "opened", "distance")], end) == (False, False)
+    assert drift_told([], DRIFT_FROM) == (None, None)
