@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -72,6 +73,9 @@ def member(settings: Settings, group: str, assignor: Any, instance: str | None) 
 async def admin(settings: Settings) -> AIOKafkaAdminClient:
     """A started admin client, or SettingsError saying why the broker cannot be reached."""
     client = AIOKafkaAdminClient(**settings.kafka(), request_timeout_ms=20_000)
+    library = logging.getLogger("aiokafka")
+    level = library.level
+    library.setLevel(logging.CRITICAL)  # what it has to say is in the error
     try:
         await client.start()
     except (KafkaConnectionError, KafkaError, OSError) as error:
@@ -80,4 +84,6 @@ async def admin(settings: Settings) -> AIOKafkaAdminClient:
             f"the Kafka broker at {settings.broker} cannot be used ({type(error).__name__}: {error}): check that it "
             "runs and that RIVERMILL_BROKER and the RIVERMILL_SASL_*/RIVERMILL_SSL_* settings are right"
         ) from error
+    finally:
+        library.setLevel(level)
     return client

@@ -116,8 +116,8 @@ def run(
 
     async def crash(error: BaseException) -> None:
         failed.append(error)
-        logging.getLogger("mode").setLevel(logging.CRITICAL)
-        logging.getLogger("faust").setLevel(logging.CRITICAL)
+        for library in ("mode", "faust"):  # the plane has told what happened
+            logging.getLogger(library).setLevel(logging.CRITICAL + 1)
         await app.crash(error)
 
     plane = DataPlane(stages, crash)
