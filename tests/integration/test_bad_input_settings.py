@@ -1,0 +1,136 @@
+"""What a user can get wrong around a pipeline: each is told in one clear line, with a non-zero exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.integration.pipelines import KEY, Pipeline, deployed, file, fresh_name, make_topics, until
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A process, what is wrong with what it is given, and words that its one line must have.
+
+    ``edit`` replaces one text of the pipeline file by another; ``arguments`` replace those of the service.
+    """
+
+    service: str
+    says: Sequence[str]
+    edit: tuple[str, str] = ("", "")
+    env: Mapping[str, str] = field(default_factory=dict)
+    arguments: Sequence[str] = ()
+
+
+WRONG = {
+    "no-pipeline-file": Wrong("cleaning", ["nowhere.toml", "cannot be read"], arguments=["--pipeline", "nowhere.toml"]),
+    "no-toml": Wrong("cleaning", [".toml:2:", "']'"], edit=("[pipeline]", "[pipeline")),
+    "unknown-key": Wrong("scoring", ["evry", "did you mean `every`"], edit=("\nevery =", "\nevry =")),
+    "no-broker-address": Wrong("cleaning", ["RIVERMILL_BROKER", "host:port"], env={"RIVERMILL_BROKER": "kafka"}),
+    "nobody-there": Wrong("drift", ["127.0.0.1:1 ", "RIVERMILL_BROKER"], env={"RIVERMILL_BROKER": "127.0.0.1:1"}),
+    "no-signing-key": Wrong("learner", ["RIVERMILL_SIGNING_KEY is not set"], env={"RIVERMILL_SIGNING_KEY": ""}),
+    "no-verifying-key": Wrong("scoring", ["RIVERMILL_SIGNING_KEY is not set"], env={"RIVERMILL_SIGNING_KEY": ""}),
+    "short-key": Wrong("learner", ["RIVERMILL_SIGNING_KEY", "at least 16"], env={"RIVERMILL_SIGNING_KEY": "short"}),
+    "registry-url": Wrong("scoring", ["RIVERMILL_REGISTRY_URL", "http://"], env={"RIVERMILL_REGISTRY_URL": "there"}),
+    "delivery": Wrong("cleaning", ["RIVERMILL_DELIVERY", "at_least_once"], env={"RIVERMILL_DELIVERY": "maybe"}),
+    "partitions": Wrong("cleaning", ["has 4 partitions", "wants 5"], edit=("partitions = 4", "partitions = 5")),
+    "no-such-topic": Wrong("cleaning", ["'orders'", "does not exist"], edit=("[event]", '[event]\ntopic = "orders"')),
+    "open-registry": Wrong("registry", ["RIVERMILL_REGISTRY_TOKEN"], arguments=["--host", "::", "--port", "0"]),
+    "database": Wrong(
+        "registry", ["RIVERMILL_REGISTRY_DATABASE"], env={"RIVERMILL_REGISTRY_DATABASE": "mysql://x"},
+        arguments=["--port", "0"],
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ended(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[int, str]]:
+    """Exit code and standard error of every wrong start, all run side by side."""
+    folder = tmp_path_factory.mktemp("wrong")
+    name = fresh_name("wrong")
+    asyncio.run(deployed(folder / "right.toml", file(name), broker).ensure_topics())
+    running = {case: start(wrong, folder, name, broker, case) for case, wrong in WRONG.items()}
+    return {case: (process.wait(60), error_of(process)) for case, process in running.items()}
+
+
+def start(wrong: Wrong, folder: Path, name: str, broker: str, case: str) -> subprocess.Popen[str]:
+    path = folder / f"{case}.toml"
+    path.write_text(file(name).replace(*wrong.edit) if any(wrong.edit) else file(name), encoding="utf-8")
+    env = {
+        **os.environ, "RIVERMILL_BROKER": broker, "RIVERMILL_SIGNING_KEY": KEY,
+        "RIVERMILL_DATA_DIR": str(folder / case), **wrong.env,
+    }  # fmt: skip
+    arguments = wrong.arguments or ["--pipeline", str(path)]
+    command = [sys.executable, "-m", f"services.{wrong.service}", *arguments]
+    return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+
+
+def error_of(process: subprocess.Popen[str]) -> str:
+    _, error = process.communicate()
+    return error
+
+
+@pytest.mark.parametrize("case", list(WRONG))
+def test_a_wrong_start_is_told_in_one_line(ended: Mapping[str, tuple[int, str]], case: str) -> None:
+    """The process ends with exit code 2 and one line that names what is wrong and what was expected."""
+    code, error = ended[case]
+    assert code == 2, error
+    assert error.count("\n") == 1, error
+    assert error.startswith(f"{WRONG[case].service}: ")
+    for words in WRONG[case].says:
+        assert words in error
+
+
+def test_a_port_in_use_is_told(tmp_path: Path) -> None:
+    """A registry whose port another process has ends with a non-zero exit code and says which port."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        env = {**os.environ, "RIVERMILL_DATA_DIR": str(tmp_path), "RIVERMILL_BROKER": ""}
+        command = [sys.executable, "-m", "services.registry", "--port", port]
+        done = subprocess.run(command, env=env, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode != 0
+    assert port in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def pipeline(broker: str, tmp_path: Path) -> Iterator[Pipeline]:
+    """Nothing started yet."""
+    with Pipeline(tmp_path, broker, file(fresh_name("token"))) as made:
+        yield made
+
+
+def test_a_wrong_registry_token_ends_the_learner(pipeline: Pipeline) -> None:
+    """A learner whose versions the registry does not take ends with exit code 1 and a line that names the token."""
+    pipeline.start("registry", RIVERMILL_REGISTRY_TOKEN="the-right-token")
+    pipeline.wait_ready()
+    pipeline.start("learner", arguments=("--role", "train"), RIVERMILL_REGISTRY_TOKEN="another-token")
+    assert pipeline.processes["learner"].running.wait(60) == 1
+    lines = [json.loads(line) for line in pipeline.last_words("learner").splitlines()]
+    told = [line for line in lines if line["level"] in {"error", "critical"}]
+    assert [line["event"] for line in told].count("service ends") == 1
+    assert "RIVERMILL_REGISTRY_TOKEN" in told[-1]["error"], told
+    assert "exception" not in told[-1]
+
+
+def test_foreign_topics_may_have_any_shape(pipeline: Pipeline) -> None:
+    """A producer's own topic of one partition is no error: cleaning gets ready on it."""
+    name = f"{pipeline.deployment.name}-orders"
+    asyncio.run(make_topics(pipeline.deployment, {name: 1}))
+    pipeline.rewrite(file(pipeline.deployment.name, event=f'topic = "{name}"'))
+    pipeline.start("cleaning")
+    pipeline.wait_ready()
+    asyncio.run(until(lambda: started(pipeline), "the service to say so"))
+
+
+async def started(pipeline: Pipeline) -> bool:
+    return "lane runs" in pipeline.last_words("cleaning")
