@@ -20,8 +20,9 @@ from services.registry.database import open_database
 from services.registry.observed import Observed
 from services.registry.pages import PAGES, STYLE_HASH
 from services.registry.problems import EXCEPTION_HANDLERS
-from services.registry.publisher import Publisher, ignore_futures_of_fenced_producers
+from services.registry.publisher import Publisher
 from services.registry.settings import RegistrySettings
+from services.runtime.clients import ignore_futures_of_failed_producers
 
 _REQUESTS_A_SECOND = 300
 _OTHER_BODIES = 64 * 1024
@@ -40,7 +41,7 @@ def application(settings: RegistrySettings, on_failure: Callable[[], None]) -> O
 
     @contextlib.asynccontextmanager
     async def publishing(_: Litestar) -> AsyncGenerator[None, None]:
-        asyncio.get_running_loop().set_exception_handler(ignore_futures_of_fenced_producers)
+        asyncio.get_running_loop().set_exception_handler(ignore_futures_of_failed_producers)
         publisher = Publisher(database, settings.kafka)
         state.registry = Registry(database, blobs, publisher, uploads())
         task = asyncio.create_task(publisher.run())

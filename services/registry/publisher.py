@@ -27,13 +27,12 @@ from services.registry.metrics import (
     PUBLISH_FAILURES,
     PUBLISHED,
 )  # fmt: skip
-from services.runtime.clients import transactional_producer
+from services.runtime.clients import close_producer, transactional_producer
 from services.runtime.settings import Settings, SettingsError
 
 _log = structlog.get_logger()
 _TICK_SECONDS = 1.0
 _PUBLISH_SECONDS = 10.0
-_STOP_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 5.0
 _FENCED_SECONDS = 30.0
@@ -46,25 +45,6 @@ class Delivery:
 
     broker: str
     error: str = ""
-
-
-def ignore_futures_of_fenced_producers(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Event loop exception handler: a failed aiokafka producer leaves futures that nobody can await.
-
-    What went wrong was raised and handled where it was sent from; their "never retrieved" would only look like more.
-    """
-    if not isinstance(context.get("exception"), KafkaError):
-        loop.default_exception_handler(context)
-
-
-async def _abandon(producer: Any) -> None:
-    """Close a producer whose stop() waits for a broker that is away: it would retry its last batch for ever."""
-    with contextlib.suppress(*_TROUBLE):
-        async with asyncio.timeout(_STOP_SECONDS):
-            await producer._sender.close()
-    with contextlib.suppress(*_TROUBLE):
-        async with asyncio.timeout(_STOP_SECONDS):
-            await producer.client.close()
 
 
 class Publisher:
@@ -118,11 +98,7 @@ class Publisher:
         producer, self._producer = self._producer, None
         self._compared.clear()
         if producer is not None:
-            try:
-                async with asyncio.timeout(_STOP_SECONDS):
-                    await producer.stop()
-            except _TROUBLE:
-                await _abandon(producer)
+            await close_producer(producer)
 
     async def _round(self) -> None:
         await self._count()

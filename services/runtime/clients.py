@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -17,6 +18,7 @@ SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_MS = 1_500
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 _COMPRESSION = "lz4"
+_CLOSE_S = 2.0
 
 
 def transactional_producer(settings: Settings, transactional_id: str) -> AIOKafkaProducer:
@@ -87,3 +89,24 @@ async def admin(settings: Settings) -> AIOKafkaAdminClient:
     finally:
         library.setLevel(level)
     return client
+
+
+async def close_producer(producer: AIOKafkaProducer) -> None:
+    """Stop a producer within seconds, also while the broker is away: ``stop()`` alone retries its last batch for ever."""
+    for step in (producer.stop, producer._sender.close, producer.client.close):
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await step()
+        except (KafkaError, OSError, TimeoutError):
+            continue
+        if step == producer.stop:
+            return
+
+
+def ignore_futures_of_failed_producers(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Event loop exception handler: a failed aiokafka producer leaves futures that nobody can await.
+
+    What went wrong was raised and handled where it was sent from; their "never retrieved" would only look like more.
+    """
+    if not isinstance(context.get("exception"), KafkaError):
+        loop.default_exception_handler(context)

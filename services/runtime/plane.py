@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 from mode import Service
 
+from services.runtime import clients
 from services.runtime.errors import OperatorError
 from services.runtime.membership import Membership
 from services.runtime.stage import Stage
@@ -29,6 +30,7 @@ class DataPlane(Service):
 
     async def on_start(self) -> None:
         """Begin; mode does not wait for the stages."""
+        asyncio.get_running_loop().set_exception_handler(clients.ignore_futures_of_failed_producers)
         self._running = asyncio.create_task(self._run(), name="data plane")
 
     async def on_stop(self) -> None:

@@ -97,7 +97,7 @@ class ExactlyOnce:
                 started.append(producer)
                 await producer.start()
         except BaseException:
-            await asyncio.gather(*(producer.stop() for producer in started), return_exceptions=True)
+            await asyncio.gather(*(clients.close_producer(producer) for producer in started), return_exceptions=True)
             raise
         return cls((started[0], started[1]), group)
 
@@ -119,7 +119,7 @@ class ExactlyOnce:
 
     async def close(self) -> None:
         """Stop both producers; an open transaction is left for the next owner's InitProducerId to abort."""
-        await asyncio.gather(*(producer.stop() for producer in self._producers), return_exceptions=True)
+        await asyncio.gather(*(clients.close_producer(producer) for producer in self._producers))
 
 
 class AtLeastOnce:
@@ -149,4 +149,4 @@ class AtLeastOnce:
 
     async def close(self) -> None:
         """Stop the producer."""
-        await self._producer.stop()
+        await clients.close_producer(self._producer)

@@ -61,6 +61,7 @@ async def make_stage(broker: str, pipeline: str, partitions: int = 2, **more: An
 @asynccontextmanager
 async def running(stage: Stage) -> AsyncIterator[Membership]:
     """The stage as one member of its group, until the block ends."""
+    asyncio.get_running_loop().set_exception_handler(clients.ignore_futures_of_failed_producers)
     membership = Membership(stage)
     task = asyncio.create_task(membership.run())
     try:
