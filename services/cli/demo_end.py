@@ -118,7 +118,7 @@ def show(console: Console, result: Result) -> None:
         )
     if result.throughput is not None:
         console.print(
-            f"  throughput: {result.throughput:,.0f} raw events a second to predictions, over the whole replay"
+            f"  throughput: {result.throughput:,.0f} raw events a second to predictions, from the first sent to the last predicted"
         )
     used = ", ".join(
         f"{name} {each.cpu_seconds:.0f} s/{each.resident_mb:.0f} MB" for name, each in result.processes.items()

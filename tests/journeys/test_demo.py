@@ -1,0 +1,61 @@
+"""A stranger's first command: the demo, on a slice of the flights."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from services.cli import running
+from services.cli.demo_end import Result
+
+
+def command(tmp_path: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "services.cli", "demo", "--data-dir", str(tmp_path / "demo"), *arguments]
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_on_a_slice_ends_with_an_account_that_balances(tmp_path: Path) -> None:
+    """Two days of soiled flights end with exit code 0, a balanced account, learned labels, and no process left."""
+    told = tmp_path / "result.json"
+    done = subprocess.run(
+        command(tmp_path, "--days", "2", "--dirt", "0.2", "--speed", "max", "--exit", "--json", str(told)),
+        capture_output=True, text=True, check=False, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = msgspec.json.decode(told.read_bytes(), type=Result)
+    assert result.settled
+    assert result.account.balanced
+    assert result.account.totals["join"]["labelled"] > 1000
+    assert result.account.totals["clean"]["duplicates"] > 0
+    assert result.account.totals["clean"]["rekeyed_events"] > 0
+    assert not any(result.restarts.values()), done.stdout
+    assert result.candidate == "logistic"
+    assert result.metrics["logistic"]["examples"] > 1000
+    assert {"cleaning", "scoring", "learner", "drift", "registry"} <= result.processes.keys()
+    assert "The account balances." in done.stdout
+    assert running.find(tmp_path / "demo") is None
+
+
+@pytest.mark.timeout(200)
+def test_ctrl_c_stops_the_demo_within_ten_seconds(tmp_path: Path) -> None:
+    """An interrupt in the middle of the replay ends everything in order, within 10 s and with exit code 0."""
+    with subprocess.Popen(
+        command(tmp_path, "--days", "30"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if "first prediction" in line:
+                break
+        began = time.monotonic()
+        os.kill(demo.pid, signal.SIGINT)
+        rest = demo.stdout.read()
+        assert demo.wait() == 0, rest
+    assert time.monotonic() - began < 10
+    assert "nothing was left running" in rest
