@@ -1,0 +1,205 @@
+"""The documentation says what the code does: tables are complete, links resolve, commands exist."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from cyclopts import CycloptsError
+from prometheus_client.metrics import MetricWrapperBase
+
+from services.cleaning.core.rules import REJECTIONS, REPAIRS
+from services.cli.__main__ import application
+from services.domain import spec_tables
+from services.domain.spec import parse
+from services.registry import metrics as registry_metrics
+from services.runtime import metrics as runtime_metrics
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+TABLES = {
+    spec_tables.PipelineTable: "[pipeline]",
+    spec_tables.TopicsTable: "[topics]",
+    spec_tables.EventTable: "[event]",
+    spec_tables.LabelTable: "[label]",
+    spec_tables.Feature: "[features.NAME]",
+    spec_tables.Outliers: "outliers",
+    spec_tables.Cross: "[[crosses]]",
+    spec_tables.Encoding: "[[encodings]]",
+    spec_tables.Candidate: "[[model.candidates]]",
+    spec_tables.SnapshotsTable: "[snapshots]",
+    spec_tables.DriftTable: "[drift]",
+    spec_tables.Block: "block",
+}
+"""Which section of the page on the pipeline file describes which Struct."""
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+_SETTING = re.compile(r"RIVERMILL_[A-Z0-9_]*[A-Z0-9]\b(?!_)")
+
+
+def text(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def section(page: str, heading: str) -> str:
+    """What stands under a heading, up to the next one of any level."""
+    _, found, rest = page.partition(f" {heading}\n")
+    assert found, f"docs/pipeline-file.md has no section {heading!r}"
+    return re.split(r"^#", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def shown_default(field: msgspec.structs.FieldInfo) -> str:
+    """A key's default as the page writes it."""
+    if field.required:
+        return "required"
+    default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    if isinstance(default, msgspec.Struct):
+        return "a table, below"
+    if default is None or default in ((), {}):
+        return "none"
+    return f'`"{default}"`' if isinstance(default, str) else f"`{default}`"
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.__name__)
+def test_every_key_of_the_pipeline_file_is_described_with_its_default(table):
+    """The section of each Struct has a row for each of its keys, with the default that the code has, and no other rows."""
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", section(text("pipeline-file.md"), TABLES[table]), re.MULTILINE)
+    assert {key: default.strip() for key, default in rows} == {
+        field.encode_name: shown_default(field) for field in msgspec.structs.fields(table)
+    }
+
+
+def test_every_struct_of_the_pipeline_file_has_a_section():
+    """No Struct of the pipeline file is missing from the page but those that only hold others, whose keys it names."""
+    structs = {
+        found
+        for _, found in inspect.getmembers(spec_tables, inspect.isclass)
+        if issubclass(found, msgspec.Struct) and found.__module__ == spec_tables.__name__
+    }
+    holders = structs - set(TABLES)
+    assert holders == {spec_tables.Spec, spec_tables.ModelTable}
+    for holder in holders:
+        for field in msgspec.structs.fields(holder):
+            assert f"`{field.encode_name}`" in text("pipeline-file.md")
+
+
+def test_the_pipeline_files_in_the_docs_are_valid():
+    """Each fenced TOML block that begins a pipeline is a pipeline file without mistakes."""
+    blocks = [
+        block
+        for page in PAGES
+        for kind, block in _FENCE.findall(page.read_text(encoding="utf-8"))
+        if kind == "toml" and "[pipeline]" in block
+    ]
+    assert blocks
+    for block in blocks:
+        parse(block)
+
+
+@pytest.mark.parametrize("rules", [REPAIRS, REJECTIONS], ids=["repairs", "rejections"])
+def test_every_cleaning_rule_is_listed_as_the_code_describes_it(rules):
+    """The table has each rule's name and meaning, word for word."""
+    missing = [
+        row for name, meaning in rules.items() if (row := f"| `{name}` | {meaning} |") not in text("cleaning-rules.md")
+    ]
+    assert not missing, "add to docs/cleaning-rules.md:\n" + "\n".join(missing)
+
+
+def metric_rows(module: object) -> Iterator[str]:
+    for metric in vars(module).values():
+        if isinstance(metric, MetricWrapperBase):
+            name = f"{metric._name}_total" if metric._type == "counter" else metric._name
+            labels = ", ".join(f"`{label}`" for label in metric._labelnames) or "-"
+            yield f"| `{name}` | {metric._type} | {labels} | {metric._documentation} |"
+
+
+@pytest.mark.parametrize("module", [runtime_metrics, registry_metrics], ids=["services", "registry"])
+def test_every_metric_is_listed_as_the_code_describes_it(module):
+    """The table has each metric's name, type, labels and meaning, word for word, and none that is gone."""
+    rows = list(metric_rows(module))
+    page = text("metrics.md").splitlines()
+    missing = [row for row in rows if row not in page]
+    assert rows
+    assert not missing, "add to docs/metrics.md:\n" + "\n".join(missing)
+    known = {row for each in (runtime_metrics, registry_metrics) for row in metric_rows(each)}
+    gone = [line for line in page if line.startswith("| `rivermill_") and line not in known]
+    assert not gone, "take out of docs/metrics.md:\n" + "\n".join(gone)
+
+
+def test_every_setting_is_described():
+    """Every environment variable that the services' code names is on the operator's page, and no other."""
+    named = {
+        name
+        for file in (ROOT / "services").rglob("*.py")
+        for name in _SETTING.findall(file.read_text(encoding="utf-8"))
+    }
+    described = set(_SETTING.findall(text("operating.md")))
+    assert {name for name in named - described if name.removesuffix("_FILE") not in described} == set()
+    assert described - named == set()
+
+
+def test_every_secret_that_may_be_in_a_file_is_marked_so():
+    """The settings with a star on the operator's page are those that the code also reads from a file."""
+    code = (ROOT / "services" / "runtime" / "settings.py").read_text(encoding="utf-8")
+    secrets = set(re.findall(r'_(?:secret|key)\(env, "(\w+)"\)', code))
+    assert set(re.findall(r"^\| `(\w+)` \* \|", text("operating.md"), re.MULTILINE)) == secrets
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_resolves(page):
+    """A relative link names a file of the repository, and its anchor a heading of that file."""
+    for target in _LINK.findall(_FENCE.sub("", page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), f"{target} does not exist"
+        if anchor and file.suffix == ".md":
+            anchors = {slug(heading) for heading in _HEADING.findall(file.read_text(encoding="utf-8"))}
+            assert anchor in anchors, f"{target}: no such heading"
+
+
+def commands(page: Path) -> Iterator[str]:
+    for kind, block in _FENCE.findall(page.read_text(encoding="utf-8")):
+        if kind == "sh":
+            for line in block.replace("\\\n", " ").splitlines():
+                for part in re.split(r"\s\|\s", line.split("  #")[0]):
+                    yield part.strip()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_exists(page):
+    """Shown commands are ones of rivermill, with options that it takes, targets of the Makefile, or modules."""
+    app = application(whole=True)
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for command in commands(page):
+        program, *arguments = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)] or [""]
+        if program.removeprefix(".venv/bin/") == "rivermill":
+            try:
+                app.parse_args(arguments, exit_on_error=False, print_error=False)
+            except CycloptsError as error:
+                pytest.fail(f"{command}: {error}")
+        elif program == "make":
+            assert set(arguments) <= targets, command
+        elif program.removeprefix(".venv/bin/") == "python" and arguments[:1] == ["-m"]:
+            assert importlib.util.find_spec(arguments[1]), command
+
+
+def test_the_tests_that_the_docs_name_exist():
+    """A page that says which test shows something names a test that is there."""
+    for page in PAGES:
+        for name in re.findall(r"`(tests/[\w/.]+)`", page.read_text(encoding="utf-8")):
+            assert (ROOT / name).exists(), f"{page.name} names {name}"
