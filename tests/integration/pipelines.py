@@ -213,7 +213,7 @@ class Pipeline:
 
     def last_words(self, name: str) -> str:
         """The end of a process's log, for the message of a test that fails."""
-        return self.processes[name].log.read_text(encoding="utf-8", errors="replace")[-3000:]
+        return self.processes[name].log.read_text(encoding="utf-8", errors="replace")[-1500:]
 
     def rewrite(self, text: str) -> None:
         """Change the pipeline file: what is started from now on runs under it."""
