@@ -94,6 +94,7 @@ class Demo:
         """Stop everything that was started."""
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self.say("stopping")
         await self.supervisor.stop()
         self.say("stopped; nothing was left running")
@@ -133,22 +134,30 @@ class Demo:
         work = asyncio.create_task(self._replay(replay, began))
         live = Live(console=self.console, transient=True) if self.console.is_terminal else None
         told = 0.0
-        with live or nullcontext():
-            while not work.done():
-                sample = await scraper.sample()
-                self._notice(sample)
-                head = self._head(replay)
-                if live is not None:
-                    live.update(live_view.view(head, sample, self._before, self.incidents), refresh=True)
-                elif time.monotonic() - told >= _LINE_EVERY_S:
-                    told = time.monotonic()
-                    self.say(live_view.line(head, sample, self._before, self.incidents))
-                self._before = sample
-                await asyncio.wait([work], timeout=_LOOK_EVERY_S)
-        return await work
+        try:
+            with live or nullcontext():
+                while not work.done():
+                    sample = await scraper.sample()
+                    self._notice(sample)
+                    head = self._head(replay)
+                    if live is not None:
+                        live.update(live_view.view(head, sample, self._before, self.incidents), refresh=True)
+                    elif time.monotonic() - told >= _LINE_EVERY_S:
+                        told = time.monotonic()
+                        self.say(live_view.line(head, sample, self._before, self.incidents))
+                    self._before = sample
+                    await asyncio.wait([work], timeout=_LOOK_EVERY_S)
+            return await work
+        finally:
+            replay.stop()
+            if replay.progress.finished:  # it waits for the services to settle
+                work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
 
     async def _replay(self, replay: Replay, began: float) -> bool:
         await replay.run()
+        if not replay.progress.finished:
+            return False
         self.say(_replayed(replay))
 
         def progress(behind: object) -> None:

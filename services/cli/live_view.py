@@ -96,9 +96,9 @@ def _model(now: Sample) -> Text:
     away = f"   [red]away: {', '.join(now.missing)}[/]" if now.missing else ""
     return Text.from_markup(
         f"\n[bold]Champion[/] {now.candidate or 'none yet'} version {now.version or 0}   "
-        f"[bold]fresh[/] within {_seconds(now.freshness_median_s)} (median), newest label {_seconds(now.staleness_s)} old   "
+        f"[bold]fresh[/] {_seconds(now.freshness_median_s)} after a label (median)   "
         f"[bold]AUC[/] {_number(metrics.get('auc'))}   [bold]log loss[/] {_number(metrics.get('log_loss'))}   "
-        f"[dim]on {metrics.get('examples', 0):,.0f} predictions made before their labels were known[/]{away}"
+        f"[dim]on {metrics.get('examples', 0):,.0f} labels, scored before they were known[/]{away}"
     )
 
 
