@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -69,13 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = application(whole=given[:1] in ([], ["--help"], ["-h"]))(
             given, result_action="return_value", exit_on_error=True
         )
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again when it ends
+        sys.exit(1)
     except Exception as error:
         if (line := _explained(error)) is None:
             raise
         print(f"rivermill: {line}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:
-        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

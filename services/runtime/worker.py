@@ -1,8 +1,9 @@
 """The worker shell: a Faust app for lifecycle, signals, web pages and control topics, with the data plane beside it.
 
 Control topics are broadcast: every process reads them from their start, so each start has a Faust app id of its own.
-They are read uncommitted. That is safe: ``models`` is written without transactions, and live parameters are a function
-of committed examples alone, whether or not the transaction that carries them commits.
+They are read uncommitted. That is safe: a decision on ``models`` is in the registry's database before it is sent, and is
+sent again until it is committed; live parameters are a function of committed examples alone, whether or not the
+transaction that carries them commits.
 """
 
 from __future__ import annotations
