@@ -1,7 +1,8 @@
 """Columns: how features become the numbers that linear models weigh.
 
 *Dense* columns are the numbers and the encoded numbers, standardised by running mean and variance (Welford; River's
-``StandardScaler``); a missing one is 0. *Sparse* columns are one-hot: one a value of a boolean, a category or a cross
+``StandardScaler``) and held within ``CLIP`` deviations, so that one value far out (an inch of rain in an hour where
+there is nearly never any) does not move every weight; a missing one is 0. *Sparse* columns are one-hot: one a value of a boolean, a category or a cross
 (a missing value is a value), one for all values beyond ``max_values``, and one a number that says it is missing.
 
 The state is a function of the examples alone, so all candidates of a fold share one.
@@ -19,6 +20,9 @@ import msgspec
 from schemas.events import Value
 from services.domain.encodings import names as encoded_names
 from services.domain.plan import OTHER, Encoded, Features, Key, Plan, key_of
+
+CLIP = 3.0
+"""Deviations from the mean that a dense column shows at most."""
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -106,12 +110,8 @@ class Columns:
             for name, start, end in self._encoded:
                 numbers = encoded.get(name)
                 values += numbers if numbers is not None and len(numbers) == end - start else means[start:end]
-        return Row(
-            features,
-            encoded,
-            [(value - mean) * scale for value, mean, scale in zip(values, means, self.inverse, strict=True)],
-            sparse,
-        )
+        dense = [(value - mean) * scale for value, mean, scale in zip(values, means, self.inverse, strict=True)]
+        return Row(features, encoded, _clipped(dense), sparse)
 
     def learn(self, features: Features, encoded: Encoded) -> Row | None:
         """Move the standardisation and the vocabulary by one example and compute its row after that.
@@ -137,7 +137,7 @@ class Columns:
                 dense[index] = after * scale
         sparse = [self._column(index, key(features)) for index, (key, _, _) in enumerate(self._fields)]
         sparse += [index for index in range(len(self.plan.numbers)) if values[index] is None]
-        return Row(features, encoded, dense, sparse)
+        return Row(features, encoded, _clipped(dense), sparse)
 
     def _numbers(self, features: Features, encoded: Encoded) -> list[float | None] | None:
         values: list[Value] = [features.get(name) for name in self.plan.numbers]
@@ -188,6 +188,12 @@ class Columns:
                     if new._column(index, key) == len(moves.sparse):
                         moves.sparse.append(column)
         return new, moves
+
+
+def _clipped(dense: list[float]) -> list[float]:
+    if dense and (max(dense) > CLIP or min(dense) < -CLIP):
+        return [CLIP if value > CLIP else max(value, -CLIP) for value in dense]
+    return dense
 
 
 def dense_names(plan: Plan) -> list[str]:

@@ -8,12 +8,19 @@ from hypothesis import strategies as st
 from river import compose, linear_model, optim, preprocessing
 
 from services.domain import linear
-from services.domain.columns import Columns, Row, dense_names, sparse_names
+from services.domain.columns import CLIP, Columns, Row, dense_names, sparse_names
 from services.domain.plan import Plan, plan_of
 from services.domain.spec import Candidate
 from tests.unit.stream import MORE, events, examples, spec
 
 NUMBERS = Plan("binary", ("distance", "wind"), (), (), ())
+
+
+class Scaler(preprocessing.StandardScaler):
+    """River's scaler, its numbers held within as many deviations as ours."""
+
+    def transform_one(self, x: dict[str, float]) -> dict[str, float]:
+        return {name: min(max(value, -CLIP), CLIP) for name, value in super().transform_one(x).items()}
 
 
 def river(candidate: Candidate, *, binary: bool) -> Any:
@@ -22,7 +29,7 @@ def river(candidate: Candidate, *, binary: bool) -> Any:
     optimizer = (optim.AdaGrad if adagrad else optim.SGD)(candidate.learning_rate)
     kind = linear_model.LogisticRegression if binary else linear_model.LinearRegression
     last = kind(optimizer, l2=candidate.l2, intercept_lr=0.0 if adagrad else candidate.learning_rate)
-    scaler = preprocessing.StandardScaler()
+    scaler = Scaler()
     return (scaler + compose.FuncTransformer(lambda _: {"one": 1.0}) if adagrad else scaler) | last
 
 
