@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
@@ -58,8 +61,10 @@ def backtest(
         records, expected = backtest_input.from_files(spec, events, labels, lag)
     else:
         records, expected = backtest_input.flights(days, dirt, seed, lag)
-    with backtest_shown.Progress(expected) as shown:
-        result = run(spec, records, partitions=partitions, lag=lag, period=by, progress=shown.update)
+    with _interruptible() as stopped, backtest_shown.Progress(expected) as shown:
+        result = run(
+            spec, records, partitions=partitions, lag=lag, period=by, progress=shown.update, stopped=stopped.is_set
+        )
     if report_file is not None:
         report_file.write_text(report.page(result, ZoneInfo(spec.event.timezone)), encoding="utf-8")
     if json:
@@ -67,6 +72,22 @@ def backtest(
     else:
         backtest_shown.show(result, ZoneInfo(spec.event.timezone), report_file)
     return _STOPPED if result.stopped else 0 if result.balanced else 1
+
+
+@contextmanager
+def _interruptible() -> Iterator[Event]:
+    """The event is set by Ctrl-C; a second one ends the process as ever."""
+    stopped = Event()
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _lag(text: str | None) -> timedelta:

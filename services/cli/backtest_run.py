@@ -15,7 +15,7 @@ from services.cli.backtest_measures import Measured, Period, Series
 from services.cli.offline import Offline, Raw, Record
 from services.domain.spec import Spec
 
-_MOST_ROWS, _MOST_POINTS = 31, 400
+_MOST_ROWS, _MOST_POINTS = 31, 125
 _alert = msgspec.json.Decoder(Alert).decode
 
 
@@ -63,10 +63,12 @@ def run(
     lag: timedelta = timedelta(),
     period: Period | None = None,
     progress: Callable[[int, Raw | None], None] = lambda _count, _last: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Result:
     """Put records, which lie in order and lagged already, through every stage.
 
-    ``progress`` is told after every batch the count of records, and the last one. A KeyboardInterrupt ends it early, with what there is.
+    ``progress`` is told after every batch the count of records, and the last one. Once ``stopped`` says so no
+    further record is taken, and the result is that of those before.
     """
     began, cpu = time.perf_counter(), time.process_time()
     series, incidents = Series(spec), dict[str, Incident]()
@@ -78,13 +80,9 @@ def run(
             _take(incidents, _alert(record.value or b""))
 
     offline = Offline(spec, partitions, observe=observe)
-    counted = _Counted(records)
-    stopped = False
-    try:
-        for _ in offline.run(counted):
-            progress(counted.events + counted.labels, counted.last)
-    except KeyboardInterrupt:
-        stopped = True
+    counted = _Counted(records, stopped)
+    for _ in offline.run(counted):
+        progress(counted.events + counted.labels, counted.last)
     totals = offline.totals()
     account = books(totals, {"events": counted.events, "labels": counted.labels})
     zone = ZoneInfo(spec.event.timezone)
@@ -107,20 +105,24 @@ def run(
         dead_letters=_named(totals, "deadletter."),
         repairs=_named({"clean": totals["clean"]}, "repaired."),
         incidents=list(incidents.values()),
-        stopped=stopped,
+        stopped=counted.ended,
     )
 
 
 class _Counted:
-    """Counts what passes."""
+    """Counts what passes, until it is to end."""
 
-    def __init__(self, records: Iterable[Raw]) -> None:
-        self._records = records
+    def __init__(self, records: Iterable[Raw], stopped: Callable[[], bool]) -> None:
+        self._records, self._stopped = records, stopped
+        self.ended = False
         self.events = self.labels = 0
         self.last: Raw | None = None
 
     def __iter__(self) -> Iterator[Raw]:
         for raw in self._records:
+            if self._stopped():
+                self.ended = True
+                return
             if raw.kind == "event":
                 self.events += 1
             else:

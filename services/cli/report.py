@@ -46,7 +46,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .9rem .25rem 0; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { color: var(--dim); font-weight: 500; vertical-align: bottom; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
-td.text { white-space: normal; }
+td.what { white-space: normal; min-width: 20rem; }
 tr.all td { font-weight: 600; border-bottom: 0; }
 svg { display: block; width: 100%; height: auto; min-width: 40rem; }
 svg text { fill: var(--dim); font-size: 11px; font-family: inherit; }
@@ -82,7 +82,7 @@ had taught. {% if incidents %}Shaded: drift incidents, numbered as below.{% endi
 <th class="text">severity</th><th class="text">first suspects</th></tr>
 {% for each in incidents %}<tr><td>{{ loop.index }}</td><td class="text">{{ each.opened }}</td>
 <td class="text">{{ each.ended }}</td><td class="text">{{ each.severity }}</td>
-<td class="text">{{ each.what }}</td></tr>
+<td class="text what">{{ each.what }}</td></tr>
 {% endfor %}</table></div>{% endif %}
 <h2>By {{ result.period }}</h2>
 <div class="wide"><table><tr><th>{{ result.period }}</th><th>examples</th>{% for head in heads %}<th>{{ head }}</th>
