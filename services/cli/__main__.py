@@ -26,7 +26,7 @@ find it by themselves.
 """
 _EPILOGUE = "`rivermill COMMAND --help` has examples. Exit codes: 0 well, 1 not, 2 something that you can put right."
 _TOLD = {
-    "SpecError", "SettingsError", "BrokerError", "RegistryError", "LogTruncatedError", "ProduceError", "FlightsError",
+    "OperatorError", "SpecError", "SettingsError", "BrokerError", "RegistryError", "LogTruncatedError", "ProduceError", "FlightsError",
 }  # fmt: skip
 """Exceptions whose message says what happened and what to do."""
 _COMMANDS = (
