@@ -122,11 +122,11 @@ class Teacher:
         async with self._pipeline.registry("modeller") as registry:
             await registry.set_alias(self._deployment.name, alias, SetAlias(version, live, reason))
 
-    async def send_live(self) -> int:
+    async def send_live(self, key: str = KEY) -> int:
         """Publish live parameters of the fold as it stands; their examples offset."""
         parameters = self.fold.live(self.versions)
         assert parameters is not None
-        await self._send("parameters", b"live", live.seal(parameters, KEY.encode()))
+        await self._send("parameters", b"live", live.seal(parameters, key.encode()))
         return parameters.examples_offset
 
     async def _send(self, stream: str, key: bytes, value: bytes) -> None:

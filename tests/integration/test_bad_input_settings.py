@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from services.runtime.launch import Deployment
 from tests.integration.pipelines import KEY, Pipeline, deployed, file, fresh_name, make_topics, until
 
 
@@ -31,6 +32,7 @@ class Wrong:
     arguments: Sequence[str] = ()
 
 
+NAMED = '[pipeline]\nname = "'
 WRONG = {
     "no-pipeline-file": Wrong("cleaning", ["nowhere.toml", "cannot be read"], arguments=["--pipeline", "nowhere.toml"]),
     "no-toml": Wrong("cleaning", [".toml:2:", "']'"], edit=("[pipeline]", "[pipeline")),
@@ -44,6 +46,12 @@ WRONG = {
     "delivery": Wrong("cleaning", ["RIVERMILL_DELIVERY", "at_least_once"], env={"RIVERMILL_DELIVERY": "maybe"}),
     "partitions": Wrong("cleaning", ["has 4 partitions", "wants 5"], edit=("partitions = 4", "partitions = 5")),
     "no-such-topic": Wrong("cleaning", ["'orders'", "does not exist"], edit=("[event]", '[event]\ntopic = "orders"')),
+    "retention": Wrong(
+        "learner", ["predictions", "less than the label horizon"], edit=(NAMED, f"{NAMED}short-"),
+    ),
+    "stamps": Wrong(
+        "cleaning", ["events.raw", "message.timestamp.type", "LogAppendTime"], edit=(NAMED, f"{NAMED}stamps-"),
+    ),
     "open-registry": Wrong("registry", ["RIVERMILL_REGISTRY_TOKEN"], arguments=["--host", "::", "--port", "0"]),
     "database": Wrong(
         "registry", ["RIVERMILL_REGISTRY_DATABASE"], env={"RIVERMILL_REGISTRY_DATABASE": "mysql://x"},
@@ -57,9 +65,16 @@ def ended(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str,
     """Exit code and standard error of every wrong start, all run side by side."""
     folder = tmp_path_factory.mktemp("wrong")
     name = fresh_name("wrong")
-    asyncio.run(deployed(folder / "right.toml", file(name), broker).ensure_topics())
+    asyncio.run(prepare(deployed(folder / "right.toml", file(name), broker)))
     running = {case: start(wrong, folder, name, broker, case) for case, wrong in WRONG.items()}
     return {case: (process.wait(60), error_of(process)) for case, process in running.items()}
+
+
+async def prepare(right: Deployment) -> None:
+    """The topics as they should be, and for two other pipelines a topic as it should not."""
+    await right.ensure_topics()
+    await make_topics(right, {f"short-{right.name}.predictions": 4}, **{"retention.ms": "60000"})
+    await make_topics(right, {f"stamps-{right.name}.events.raw": 4})
 
 
 def start(wrong: Wrong, folder: Path, name: str, broker: str, case: str) -> subprocess.Popen[str]:

@@ -110,13 +110,12 @@ def test_every_prediction_has_one_final_outcome_at_most(pipeline: Pipeline) -> N
 
     async def scenario() -> None:
         decode = msgspec.json.Decoder(Outcome).decode
-        final = [
-            (record.partition, outcome.prediction_offset)
-            for record in await pipeline.records("outcomes")
-            if (outcome := decode(record.value)).state in {"labelled", "expired"}
-        ]
-        assert repeated(final) == []
-        assert {place for place, _ in final} == set(range(PARTITIONS))
+        outcomes = [(record.partition, decode(record.value)) for record in await pipeline.records("outcomes")]
+        final = {"labelled", "expired"}
+        ends = [(place, outcome.prediction_offset) for place, outcome in outcomes if outcome.state in final]
+        assert repeated(ends) == []
+        assert {place for place, _ in ends} == set(range(PARTITIONS))
+        assert {outcome.state for _, outcome in outcomes} >= final | {"corrected", "duplicate", "orphan"}
 
     asyncio.run(scenario())
 

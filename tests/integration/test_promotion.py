@@ -101,3 +101,23 @@ def test_a_rollback_serves_exactly_the_older_version(teacher: Teacher) -> None:
         await teacher.served(newer.version)
 
     asyncio.run(scenario())
+
+
+def test_scoring_restarts_from_its_cache_while_the_registry_is_away(pipeline: Pipeline, teacher: Teacher) -> None:
+    """With a pinned champion in their caches and no registry, both processes come back and serve exactly that version."""
+
+    async def scenario() -> None:
+        pinned = (await teacher.publish())["second"]
+        await teacher.point("champion", pinned.version)
+        await teacher.served(pinned.version)
+        assert pipeline.terminate("registry") == 0
+        for name in SCORERS:
+            pipeline.kill(name)
+            pipeline.restart(name)
+        pipeline.wait_ready(*SCORERS)
+        made = await teacher.served(pinned.version)
+        assert all(isclose(it.score, teacher.score(pinned.version, it), abs_tol=1e-9) for it in made)
+        pipeline.restart("registry")
+        pipeline.wait_ready()
+
+    asyncio.run(scenario())

@@ -104,6 +104,27 @@ def test_a_bad_snapshot_is_refused_and_the_old_version_serves_on(
     asyncio.run(scenario())
 
 
+def test_live_parameters_under_another_key_are_refused(teacher: Teacher, pipeline: Pipeline) -> None:
+    """Live state that somebody without the key has signed is not served, and an alert says so."""
+
+    async def scenario() -> None:
+        good = (await teacher.publish())["first"]
+        await teacher.point("champion", good.version)
+        await teacher.served(good.version)
+        teacher.learn()
+        offset = await teacher.send_live(key="the-key-of-somebody-else")
+
+        async def told() -> bool:
+            return bool(await teacher.alerts("parameters"))
+
+        await until(told, f"an alert; {pipeline.last_words('scoring')}")
+        made = [it for _, it in await teacher.predictions()]
+        assert {it.model.version for it in made} == {good.version}
+        assert all(it.encodings_offset < offset for it in made)
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(("size", "says"), [(65 * 1024 * 1024, "at most"), (10, "larger than the 10 bytes")])
 def test_an_oversized_snapshot_is_refused(teacher: Teacher, pipeline: Pipeline, size: int, says: str) -> None:
     """A decision that names a snapshot larger than is ever read, or than it says it is, changes nothing but the alerts."""
