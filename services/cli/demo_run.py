@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Iterator
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -15,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 
 from examples.flights.data import flights
-from examples.flights.dirt import EVENT_DIRT, LABEL_DIRT, soil
+from examples.flights.dirt import EVENT_DIRT, LABEL_DIRT, Send, soil
 from examples.flights.replay import Replay
 from schemas.alerts import Alert
 from services.cli import demo_end, follow, live_view
@@ -65,17 +67,14 @@ class Demo:
     async def run(self, *, stay: bool, report: Path | None) -> int:
         """The whole demo; the exit code."""
         self._announce()
+        sends = soil(flights(self._wanted.days, self._wanted.flights), self._wanted.dirt, self._wanted.seed,
+                     kilometres=self._wanted.dirt > 0)  # fmt: skip
+        first = await asyncio.to_thread(next, sends, None)  # opens the data set, or says that it is missing
         await self.supervisor.start()
         deployment = self.supervisor.deployment
         self._tasks.append(asyncio.create_task(self._follow_alerts()))
         scraper = Scraper(self.supervisor.endpoints)
-        sends = soil(
-            flights(self._wanted.days, self._wanted.flights),
-            self._wanted.dirt,
-            self._wanted.seed,
-            kilometres=self._wanted.dirt > 0,
-        )
-        replay = Replay(deployment.settings.kafka(), sends, deployment.name, self._wanted.speed)
+        replay = Replay(deployment.settings.kafka(), _joined(first, sends), deployment.name, self._wanted.speed)
         try:
             settled = await self._watch(replay, scraper)
             result = await self._result(replay, await scraper.sample(), settled=settled)
@@ -189,6 +188,10 @@ class Demo:
             incidents=self.alerts, drift_found=found, drift_recovered=recovered, settled=settled,
             account=await take_account(self.supervisor.deployment),
         )  # fmt: skip
+
+
+def _joined(first: Send | None, rest: Iterator[Send]) -> Iterator[Send]:
+    return rest if first is None else chain((first,), rest)
 
 
 def _replayed(replay: Replay) -> str:
