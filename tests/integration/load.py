@@ -18,11 +18,12 @@ class Load:
     """Events one second apart; most get a label, 300 events later.
 
     ``expected`` counts what must be made of all that was given out: ``events`` and ``labels`` (cleaned),
-    ``duplicates``, ``poison_events``, ``poison_labels``.
+    ``duplicates``, ``poison_events``, ``poison_labels``. ``more`` are further fields of every event from now on.
     """
 
     def __init__(self, prefix: str, begin: int = 0, *, seed: int = 7) -> None:
         self.expected: Counter[str] = Counter()
+        self.more: dict[str, object] = {}
         self._prefix = prefix
         self._next = begin
         self._random = random.Random(seed + begin)  # noqa: S311 - a reproducible stream, no secret
@@ -50,6 +51,7 @@ class Load:
         x, y, vip, color = rng.gauss(0, 1), rng.uniform(-1, 1), rng.random() < 0.3, rng.choice(COLORS)
         at = START + timedelta(seconds=number)
         row: dict[str, object] = {"id": name, "at": at.isoformat(), "x": x, "y": y, "vip": vip, "color": color}
+        row |= self.more
         if number % 20 == 0:
             row |= {"vip": "Yes" if vip else "no", "color": f" {color.upper()}", "junk": number}
         if number % 33 == 0:

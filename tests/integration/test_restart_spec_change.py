@@ -1,4 +1,4 @@
-"""A pipeline file that has changed: the learner continues the same model under it, or says why it cannot."""
+"""A pipeline file that has changed: every service goes on under it with the same model, or says why it cannot."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ from collections.abc import Iterator
 
 import pytest
 
+from schemas.events import CleanEvent
+from schemas.predictions import Prediction
+from services.cli.settle import take_account, wait_settled
 from services.domain.registry_api import Version
-from tests.integration.pipelines import Pipeline, file, fresh_name, until
+from tests.integration.load import Load
+from tests.integration.pipelines import Pipeline, file, fresh_name, send
 from tests.integration.refolding import read_version, refolded
-from tests.integration.teaching import Teacher
 
+SERVICES = ("cleaning", "scoring", "learner", "drift")
 WIND = """
 [features.wind]
 type = "number"
-missing = 0.0
+range = [0, 50]
+missing = "mean"
+outliers = { method = "mad", threshold = 8.0, then = "clip" }
 """
 THIRD = """
 [[model.candidates]]
@@ -26,74 +32,80 @@ learning_rate = 0.1
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pipeline(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """A registry and the learner's stage that trains, fed by the test."""
-    text = file(fresh_name("change"), every_examples=100)
+    """A whole pipeline."""
+    text = file(fresh_name("change"), every_examples=300)
     with Pipeline(tmp_path_factory.mktemp("change"), broker, text) as started:
-        started.start("registry")
-        started.start("learner", arguments=("--role", "train"))
-        started.wait_ready()
+        started.start_all()
         yield started
 
 
-async def newest(pipeline: Pipeline, candidate: str) -> Version | None:
+def edited(name: str) -> str:
+    """A feature and a candidate more, another range, another cadence."""
+    text = file(name, every_examples=200, features=WIND, candidates=THIRD)
+    return text.replace("range = [-100, 100]", "range = [-2, 2]")
+
+
+def restart_under(pipeline: Pipeline, text: str) -> None:
+    for service in SERVICES:
+        assert pipeline.terminate(service) == 0, pipeline.last_words(service)
+    pipeline.rewrite(text)
+    for service in SERVICES:
+        pipeline.restart(service)
+    pipeline.wait_ready()
+
+
+async def worked_off(pipeline: Pipeline, stream: Load, count: int) -> None:
+    events, labels = stream.portion(count)
+    await send(pipeline.deployment, pipeline.deployment.topic("events.raw"), events)
+    await send(pipeline.deployment, pipeline.deployment.topic("labels.raw"), labels)
+    settled = await wait_settled(pipeline.deployment, 60)
+    drawn = await take_account(pipeline.deployment)
+    assert settled, drawn.equations
+    assert drawn.balanced, drawn.checks
+
+
+async def newest(pipeline: Pipeline, candidate: str) -> Version:
     async with pipeline.registry() as registry:
-        if all(model.name != pipeline.deployment.name for model in await registry.models()):
-            return None
-        page = await registry.versions(pipeline.deployment.name, candidate=candidate, limit=1)
-    return page.items[0] if page.items else None
-
-
-async def version_after(pipeline: Pipeline, candidate: str, offset: int) -> Version:
-    """The newest version of a candidate, once it has seen this offset."""
-
-    async def there() -> bool:
-        version = await newest(pipeline, candidate)
-        return version is not None and version.examples_offset >= offset
-
-    await until(there, f"{candidate} at {offset}; {pipeline.last_words('learner')}")
-    version = await newest(pipeline, candidate)
-    assert version is not None
-    return version
+        return (await registry.versions(pipeline.deployment.name, candidate=candidate, limit=1)).items[0]
 
 
 def test_an_edited_file_continues_the_same_model(pipeline: Pipeline) -> None:
-    """A feature, a candidate and a rule more: the log goes on under a second control record, and so does what was learned.
-
-    A change that would give the log another meaning ends the learner with one line, and the log as it was.
-    """
-    name = pipeline.deployment.name
+    """A feature, a candidate and a rule changed: the log goes on under a second control record, and so does the model."""
+    stream = Load("change")
 
     async def scenario() -> None:
-        teacher = Teacher(pipeline, teach=False)
-        await teacher.await_control()
-        await teacher.send_examples(150)
-        before = await version_after(pipeline, "first", 100)
-        assert pipeline.terminate("learner") == 0
-        changed = file(name, every_examples=100, features=WIND, candidates=THIRD).replace("[-100, 100]", "[-50, 50]")
-        pipeline.rewrite(changed)
-        pipeline.restart("learner")
-        await teacher.await_control()
-        await teacher.send_examples(150)
-        after = await version_after(pipeline, "first", teacher.fold.offset - 100)
-        assert (after.log_id, after.spec) == (before.log_id, pipeline.deployment.spec_hash)
-        assert before.spec != after.spec
-        assert (await pipeline.totals())["train"] == {"examples": 300, "corrections": 0, "controls": 2}
-        third = await version_after(pipeline, "third", teacher.fold.offset - 100)
-        for version in (after, third):
+        await worked_off(pipeline, stream, 1500)
+        before, learned = await newest(pipeline, "first"), (await pipeline.totals())["train"]["examples"]
+        restart_under(pipeline, edited(pipeline.deployment.name))
+        stream.more = {"wind": 12.5}
+        await worked_off(pipeline, stream, 1500)
+        train = (await pipeline.totals())["train"]
+        assert train["controls"] == 2
+        assert train["examples"] > learned + 900
+        spec = pipeline.deployment.spec_hash
+        for candidate in ("first", "second", "third"):
+            version = await newest(pipeline, candidate)
+            assert (version.log_id, version.spec) == (before.log_id, spec)
             published, again = (await read_version(pipeline, version)).manifest, await refolded(pipeline, version)
             assert (published.canaries, published.examples) == (again.canaries, again.examples)
-            assert published.examples > 150
+            assert published.examples > learned
+        clean = [it for it in await pipeline.decoded("events.clean", CleanEvent) if it.spec == spec]
+        assert len(clean) == 1500
+        assert {it.features["wind"] for it in clean} == {12.5}
+        assert all(abs(it.features["x"] or 0) <= 2 for it in clean if isinstance(it.features["x"], float))
+        made = [it for it in await pipeline.decoded("predictions", Prediction) if it.spec == spec]
+        assert any("third" in {challenger.candidate for challenger in it.challengers} for it in made)
 
     asyncio.run(scenario())
-    refused_change(pipeline, name)
 
 
-def refused_change(pipeline: Pipeline, name: str) -> None:
+def test_a_change_of_meaning_is_refused(pipeline: Pipeline) -> None:
+    """A file under which the log would mean something else ends the learner with one line, and the log is as it was."""
     controls = asyncio.run(pipeline.totals())["train"]["controls"]
     pipeline.terminate("learner")
-    pipeline.rewrite(file(name, every_examples=100).replace('value = "late"', 'value = "delayed"'))
+    pipeline.rewrite(edited(pipeline.deployment.name).replace('value = "late"', 'value = "delayed"'))
     pipeline.restart("learner")
     assert pipeline.processes["learner"].running.wait(30) == 1
     assert "label.value" in pipeline.last_words("learner")
