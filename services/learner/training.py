@@ -90,6 +90,7 @@ class TrainDriver(Driver):
                 self._require_allowed()
                 output.to("examples", 0).append(self._control(now))
         finished = await self._versions(now)
+        self._measure(now)
         self._add_live(output, now)
         return output if output.sends or finished else None
 
