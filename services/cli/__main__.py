@@ -34,6 +34,7 @@ _COMMANDS = (
     ("up", "services.cli.up:up", _RUN),
     ("produce", "services.cli.produce_command:produce", _RUN),
     ("broker", "services.cli.broker_command:command", _RUN),
+    ("backtest", "services.cli.backtest:backtest", _LOOK),
     ("check", "services.cli.check_command:check", _LOOK),
     ("status", "services.cli.status:status", _LOOK),
     ("tail", "services.cli.tail:tail", _LOOK),
