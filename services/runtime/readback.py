@@ -29,6 +29,10 @@ class Watcher:
             self._consumer = clients.reader(self._settings, committed=False)
             await self._consumer.start()
         place = TopicPartition(topic, partition)
+        if place not in self._consumer.assignment():  # an unassigned topic's metadata costs the first question 100 ms
+            self._consumer.assign([place])
+            self._consumer.seek(place, 0)
+            self._consumer.pause(place)
         first = await self._consumer.beginning_offsets([place])
         last = await self._consumer.end_offsets([place])
         return first[place], last[place]
@@ -60,14 +64,14 @@ async def records(settings: Settings, topic: str, partition: int, start: int, en
     consumer = clients.reader(settings)
     await consumer.start()
     try:
+        consumer.assign([place])
+        consumer.seek(place, start)
         first = (await consumer.beginning_offsets([place]))[place]
         if start < first:
             raise LogTruncatedError(
                 f"{topic}/{partition} begins at offset {first}, but a restore needs it from {start}: its retention "
                 "is shorter than what the pipeline must remember; raise retention.ms of this topic and see docs/operating.md"
             )
-        consumer.assign([place])
-        consumer.seek(place, start)
         while await consumer.position(place) < end:
             fetched = (await consumer.getmany(place, timeout_ms=500)).get(place, [])
             wanted = [record for record in fetched if record.offset < end]
