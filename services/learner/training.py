@@ -59,6 +59,7 @@ class TrainDriver(Driver):
     """
 
     core: Train
+    idle_every_ms = 20  # live parameters are due at any time
 
     def __init__(self, core: Train, deployment: Deployment, client: RegistryClient, cache: SnapshotCache) -> None:
         super().__init__(core)

@@ -61,11 +61,11 @@ class Inputs:
     async def fetch(self, limit: int, wait_ms: int, blocked: frozenset[str]) -> list[Any]:
         """At most ``limit`` records in merged order; waits up to ``wait_ms`` when there is nothing."""
         places = [place for place in self._places if place.topic not in blocked]
-        await self._fill(places, limit, 0)
+        held = any(self._buffers[place] for place in places)
+        await self._fill(places, limit, 0 if held else wait_ms)
         merged = self._take(places, limit)
-        if not merged:
-            held = any(self._buffers[place] for place in places)
-            await self._fill(places, limit, _HELD_WAIT_MS if held else wait_ms)
+        if not merged and any(self._buffers[place] for place in places):
+            await self._fill(places, limit, _HELD_WAIT_MS)
             merged = self._take(places, limit)
         self._advance(merged)
         return merged

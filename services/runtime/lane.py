@@ -20,7 +20,6 @@ from services.runtime.inputs import Inputs
 from services.runtime.stage import Driver, Stage
 from services.runtime.transactions import AtLeastOnce, ExactlyOnce, Place, Publisher
 
-_IDLE_WAIT_MS = 50
 _GROUP_OFFSETS_EVERY_S = 1.0
 _BATCH_BUDGET_S = 0.25
 _LEAST_BATCH = 16
@@ -92,7 +91,7 @@ class Lane:
 
     async def _turn(self, driver: Driver, publisher: Publisher, inputs: Inputs) -> None:
         """One round: what was fetched, and what is due without input."""
-        batch = await inputs.fetch(self._limit, _IDLE_WAIT_MS, driver.blocked())
+        batch = await inputs.fetch(self._limit, driver.idle_every_ms, driver.blocked())
         if batch:
             started = time.monotonic()
             output = driver.process(batch, time.time_ns() // 1_000_000)

@@ -19,6 +19,9 @@ class Driver:
     ``process``; after each commit ``committed``.
     """
 
+    idle_every_ms = 200
+    """How long the lane waits for input before it asks ``idle`` again."""
+
     def __init__(self, core: Core) -> None:
         self.core = core
 

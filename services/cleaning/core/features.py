@@ -65,6 +65,12 @@ class Features:
         self._scaled = [(i, f) for i, f in enumerate(self._features) if f.unit != 1.0]
         self.profiles: list[Profile] = [_PROFILES[kind]() for kind in kinds]
         self.robust = _robust(self._features)
+        self._needed = [
+            i
+            for i, feature in enumerate(self._features)
+            if feature.missing != "keep" or feature.type == "category" or feature.unit != 1.0 or i in self.robust
+        ]
+        """Where a hole is more than a hole: a rule or a statistic has to look at it."""
         self._pending: list[Sequence[Value]] = []
         self._folded = [0] * len(kinds)
         self.wire()
@@ -99,7 +105,9 @@ class Features:
     def _plain(self, row: Sequence[Any]) -> Sequence[Any] | None:
         """The values of a strictly decoded row that needs no repair, taken into the statistics; None when it does."""
         if None in row:
-            return None
+            for i in self._needed:
+                if row[i] is None:
+                    return None
         for i, known in self._known:
             if row[i] not in known:
                 return None
