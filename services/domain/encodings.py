@@ -99,6 +99,7 @@ class Encodings:
         self._overall: dict[tuple[tuple[float, ...], bool], Overall] = {}
         self._means: list[tuple[EncodingPlan, Overall, Rows]] = []
         self._served = ServedEncodings([])
+        self._stale: list[dict[str, None]] = [{} for _ in plan.encodings]
         kept = state.tables if state else {}
         for encoding in plan.encodings:
             self._add(encoding, kept.get(encoding.name))
@@ -116,12 +117,19 @@ class Encodings:
         self._served.tables.append(Table(encoding, key_of(encoding.by, self._plan.categories), rows, default))
 
     def tables(self) -> ServedEncodings:
-        """What scoring needs: a live view, which later updates change."""
+        """What scoring needs, brought up to date: always the same object, which the next call changes."""
+        defaults = {group: _served(overall.means, logit=group[1]) for group, overall in self._overall.items()}
+        for (encoding, _, means), table, stale in zip(self._means, self._served.tables, self._stale, strict=True):
+            rows = table.rows
+            for key in stale:
+                rows[key] = _served(means[key], logit=encoding.logit)
+            stale.clear()
+            table.default = rows.get(OTHER) or defaults[(encoding.half_lives, encoding.logit)]
         return self._served
 
     def update(self, features: Features, label: float) -> None:
         """Learn one label (a correction too is one)."""
-        for (encoding, overall, means), table in zip(self._means, self._served.tables, strict=True):
+        for (encoding, overall, means), table, stale in zip(self._means, self._served.tables, self._stale, strict=True):
             if not encoding.by:
                 continue
             key = table.key(features)
@@ -130,15 +138,10 @@ class Encodings:
                 if len(means) >= encoding.max_values:
                     key = OTHER
                 row = means.get(key, overall.means)
-            row = [mean + rate * (label - mean) for mean, rate in zip(row, overall.rates, strict=True)]
-            means[key] = row
-            table.rows[key] = _served(row, logit=encoding.logit)
-        defaults = {}
-        for group, overall in self._overall.items():
+            means[key] = [mean + rate * (label - mean) for mean, rate in zip(row, overall.rates, strict=True)]
+            stale[key] = None
+        for overall in self._overall.values():
             overall.update(label)
-            defaults[group] = _served(overall.means, logit=group[1])
-        for (encoding, _, _), table in zip(self._means, self._served.tables, strict=True):
-            table.default = table.rows.get(OTHER) or defaults[(encoding.half_lives, encoding.logit)]
 
     def state(self) -> State:
         """For a snapshot: equal states go on equally."""
