@@ -19,8 +19,8 @@ from services.cli.account import Account
 from services.cli.backtest_measures import Measured
 from services.cli.backtest_run import Incident, Result
 from services.cli.offline import Raw
+from services.cli.report import NAMES, lag
 
-_NAMES = {"auc": "AUC", "log_loss": "log loss", "rmse": "RMSE", "mae": "MAE"}
 _FORMATS = {"hour": "%Y-%m-%d %H:00", "day": "%a %Y-%m-%d", "week": "%Y-%m-%d", "month": "%B %Y"}
 _PLAIN_S = 10.0
 _MOST_RULES = 12
@@ -91,8 +91,8 @@ def show(result: Result, zone: tzinfo, report: Path | None) -> None:
 
 def over_time(result: Result, zone: tzinfo) -> Table:
     """Measures by period, a pair of columns a candidate, and the whole."""
-    names = [name for name in _NAMES if any(name in each.measures for each in result.total)]
-    heads = [f"{candidate} {_NAMES[name]}" for candidate in result.candidates for name in names]
+    names = [name for name in NAMES if any(name in each.measures for each in result.total)]
+    heads = [f"{candidate} {NAMES[name]}" for candidate in result.candidates for name in names]
     columns = [result.period, "examples", *(["true"] if "auc" in names else []), *heads]
     rows = [
         _row(when.astimezone(zone).strftime(_FORMATS[result.period]), list(group), names, result.candidates)
@@ -144,5 +144,5 @@ def _said(result: Result) -> str:
     each = 1e6 * result.cpu_seconds / max(result.records, 1)
     return (
         f"{result.records:,} records in {result.seconds:.1f} s ({result.cpu_seconds:.1f} s of CPU, {each:.0f} µs a "
-        f"record), {result.partitions} partitions, labels {result.label_lag_s:g} s later than their time"
+        f"record), {result.partitions} partitions, labels {lag(result)}"
     )

@@ -11,8 +11,7 @@ from services.cli import report_plots
 from services.cli.backtest_measures import Measured
 from services.cli.backtest_run import Incident, Result
 
-NAMES = {"auc": "AUC", "log_loss": "Log loss", "rmse": "RMSE", "mae": "Mean absolute error"}
-_GOOD_IS_HIGH = frozenset({"auc"})
+NAMES = {"auc": "AUC", "log_loss": "log loss", "rmse": "RMSE", "mae": "mean absolute error"}
 _FORMATS = {"hour": "%Y-%m-%d %H:00", "day": "%a %Y-%m-%d", "week": "from %Y-%m-%d", "month": "%B %Y"}
 _TEMPLATE = """\
 <!doctype html>
@@ -62,7 +61,7 @@ svg .number { fill: var(--mark); font-weight: 600; }
 <h1>Backtest of {{ result.pipeline }}</h1>
 <p class="dim">{% if span %}Predictions from {{ span[0] }} to {{ span[1] }}, {{ zone }}. {% endif -%}
 {{ "{:,}".format(result.records) }} records, {{ result.partitions }} partitions, labels
-{{ "{:g}".format(result.label_lag_s) }} s later than their time.
+{{ lag }}.
 {%- if result.stopped %} <b>Stopped before the end.</b>{% endif %}</p>
 <div class="cards">
 {% for each in result.total %}<div class="card"><b><span class="swatch" style="background: var(--c{{ loop.index0 % 6 }})">
@@ -107,9 +106,10 @@ def page(result: Result, zone: tzinfo) -> str:
     return template.render(
         result=result,
         zone=zone,
+        lag=lag(result),
         names=names,
         number=_number,
-        span=(_minute(starts[0], zone), _minute(starts[-1], zone)) if starts else None,
+        span=[f"{when.astimezone(zone):%-d %B %Y}" for when in (starts[0], starts[-1])] if starts else None,
         accounted=_accounted(result),
         plots=report_plots.plots(result, names, zone),
         incidents=[_told(each, zone) for each in result.incidents],
@@ -117,6 +117,11 @@ def page(result: Result, zone: tzinfo) -> str:
         rows=list(_rows(result, [name for name, _ in names], zone)),
         counted=(("Repairs, by rule", result.repairs), ("Dead letters, by stage and rule", result.dead_letters)),
     )
+
+
+def lag(result: Result) -> str:
+    """When labels came."""
+    return f"{result.label_lag_s:g} s later than their time" if result.label_lag_s else "at their own time"
 
 
 def _number(each: Measured, name: str) -> str:

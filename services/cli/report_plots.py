@@ -111,7 +111,7 @@ def _panel(
     def y(value: float) -> float:
         return top + _PANEL - (min(max(value, low), high) - low) / (high - low) * _PANEL
 
-    yield f'<text class="title" x="{_LEFT}" y="{top - 9}">{escape(label)}</text>'
+    yield f'<text class="title" x="{_LEFT}" y="{top - 9}">{escape(label[:1].upper() + label[1:])}</text>'
     for tick in ticks:
         yield f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
         yield f'<text x="{_LEFT - 7}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>'
