@@ -12,6 +12,9 @@ from services.runtime.launch import Deployment
 from services.runtime.stage import Driver, Stage
 from services.runtime.worker import Handler
 
+_EVERY_MS = 500
+"""Incidents take blocks of hundreds of events to show: half a second more is nothing, many small transactions are."""
+
 
 class DetectDriver(Driver):
     """Adds the open incidents to the metrics."""
@@ -49,6 +52,6 @@ def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage
 
     inputs = {topic: counts[topic] for topic in (predictions, examples)}
     return [
-        deployment.stage("drift", "summarise", inputs, open_summarise),
-        deployment.stage("drift", "detect", {summaries: counts[summaries]}, open_detect),
+        deployment.stage("drift", "summarise", inputs, open_summarise, every_ms=_EVERY_MS),
+        deployment.stage("drift", "detect", {summaries: counts[summaries]}, open_detect, every_ms=_EVERY_MS),
     ], {}

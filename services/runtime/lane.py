@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -44,6 +45,7 @@ class Lane:
         self._stopping = False
         self._limit = min(stage.max_batch, 500)
         self._group_offsets_at = 0.0
+        self._next_at = 0.0
         self._gauges = LaneGauges(stage, number)
 
     def stop(self) -> None:
@@ -91,9 +93,11 @@ class Lane:
 
     async def _turn(self, driver: Driver, publisher: Publisher, inputs: Inputs) -> None:
         """One round: what was fetched, and what is due without input."""
+        await asyncio.sleep(max(0.0, self._next_at - time.monotonic()))
         batch = await inputs.fetch(self._limit, driver.idle_every_ms, driver.blocked())
         if batch:
             started = time.monotonic()
+            self._next_at = started + self.stage.every_ms / 1000
             output = driver.process(batch, time.time_ns() // 1_000_000)
             self._adapt(len(batch), time.monotonic() - started)
             await self._commit(driver, publisher, inputs, output, batch)
