@@ -33,7 +33,10 @@ class Incident(msgspec.Struct):
 
 
 class Result(msgspec.Struct):
-    """What a backtest found. ``over_time`` is by ``period``, ``points`` by a shorter one, for plots."""
+    """What a backtest found. ``over_time`` is by ``period``, ``points`` by a shorter one, for plots.
+
+    ``span`` holds the event times of the first and the last prediction that has a label.
+    """
 
     pipeline: str
     partitions: int
@@ -45,7 +48,9 @@ class Result(msgspec.Struct):
     total: list[Measured]
     period: Period
     over_time: list[Measured]
+    points_period: Period
     points: list[Measured]
+    span: tuple[datetime, datetime] | None
     totals: dict[str, dict[str, int]]
     account: list[Equation]
     balanced: bool
@@ -86,6 +91,7 @@ def run(
     totals = offline.totals()
     account = books(totals, {"events": counted.events, "labels": counted.labels})
     zone = ZoneInfo(spec.event.timezone)
+    points = series.period(_MOST_POINTS)
     chosen = period or series.period(_MOST_ROWS)
     return Result(
         pipeline=spec.pipeline.name,
@@ -98,7 +104,9 @@ def run(
         total=series.total(),
         period=chosen,
         over_time=series.over_time(chosen, zone),
-        points=series.over_time(series.period(_MOST_POINTS), zone),
+        points_period=points,
+        points=series.over_time(points, zone),
+        span=series.span(),
         totals=totals,
         account=account,
         balanced=all(each.difference == 0 for each in account),

@@ -102,14 +102,13 @@ def page(result: Result, zone: tzinfo) -> str:
     """The whole page; times are those of ``zone``."""
     names = [(name, label) for name, label in NAMES.items() if any(name in each.measures for each in result.total)]
     template = Environment(autoescape=True).from_string(_TEMPLATE)
-    starts = [each.start for each in result.points]
     return template.render(
         result=result,
         zone=zone,
         lag=lag(result),
         names=names,
         number=_number,
-        span=[f"{when.astimezone(zone):%-d %B %Y}" for when in (starts[0], starts[-1])] if starts else None,
+        span=[f"{when.astimezone(zone):%-d %B %Y}" for when in result.span or ()],
         accounted=_accounted(result),
         plots=report_plots.plots(result, names, zone),
         incidents=[_told(each, zone) for each in result.incidents],

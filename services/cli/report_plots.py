@@ -9,7 +9,7 @@ from html import escape
 
 import numpy as np
 
-from services.cli.backtest_measures import Measured
+from services.cli.backtest_measures import Measured, Period
 from services.cli.backtest_run import Result
 
 _WIDTH, _LEFT, _RIGHT = 1000, 46, 12
@@ -19,6 +19,9 @@ _TICKS = 5
 _STEPS = [timedelta(hours=1), timedelta(hours=6), timedelta(days=1), timedelta(days=2), timedelta(days=7),
           timedelta(days=14)]  # fmt: skip
 _MOST_DATES = 12
+_HALVES: dict[Period, timedelta] = {
+    "hour": timedelta(minutes=30), "day": timedelta(hours=12), "week": timedelta(days=3.5), "month": timedelta(days=15),
+}  # fmt: skip
 _TRIM = 0.01
 _MOST_COLOURS = 6
 
@@ -26,9 +29,9 @@ _MOST_COLOURS = 6
 def plots(result: Result, names: Sequence[tuple[str, str]], zone: tzinfo) -> str:
     """The figure; "" when nothing was measured."""
     points = _enough(result.points)
-    if not points:
+    if not points or result.span is None:
         return ""
-    axis = _Time(points[0].start, points[-1].start)
+    axis = _Time(*result.span, _HALVES[result.points_period])
     height = _TOP + len(names) * (_PANEL + _GAP) - _GAP + _BOTTOM
     parts = [*_incidents(result, axis, height), *_dates(axis, height, zone)]
     for index, named in enumerate(names):
@@ -46,10 +49,10 @@ def _enough(points: Sequence[Measured]) -> list[Measured]:
 
 
 class _Time:
-    """Moments to x."""
+    """Moments to x; a period is drawn at its middle."""
 
-    def __init__(self, start: datetime, end: datetime) -> None:
-        self.start, self.end = start, max(end, start + timedelta(hours=1))
+    def __init__(self, start: datetime, end: datetime, half: timedelta) -> None:
+        self.start, self.end, self.half = start, max(end, start + timedelta(hours=1)), half
 
     def x(self, moment: datetime) -> float:
         share = (min(max(moment, self.start), self.end) - self.start) / (self.end - self.start)
@@ -117,7 +120,7 @@ def _panel(
         yield f'<text x="{_LEFT - 7}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>'
     for index, candidate in enumerate(candidates):
         line = [
-            f"{axis.x(each.start):.1f},{y(each.measures[name]):.1f}"
+            f"{axis.x(each.start + axis.half):.1f},{y(each.measures[name]):.1f}"
             for each in points
             if each.candidate == candidate and name in each.measures
         ]
