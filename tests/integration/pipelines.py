@@ -20,9 +20,10 @@ import msgspec
 from aiokafka.admin import NewTopic
 
 from services.cli import topic_batches
-from services.cli.account import stage_totals
+from services.cli.account import Account, account, stage_totals
 from services.cli.positions import checkpoints
 from services.cli.running import free_port
+from services.cli.settle import offsets_produced
 from services.cli.watchdog import Watchdog
 from services.runtime import clients, readback, topics
 from services.runtime.launch import Deployment, load
@@ -227,6 +228,17 @@ class Pipeline:
     async def totals(self) -> dict[str, dict[str, int]]:
         """The totals of every stage, as checkpointed now."""
         return stage_totals(await checkpoints(self.deployment))
+
+    async def settle(self, within: float = 60) -> Account:
+        """Wait until every equation of the account holds, and draw it up; the test fails if some never does."""
+        produced = await offsets_produced(self.deployment)
+        drawn = account(self.deployment.name, await self.totals(), produced)
+        deadline = time.monotonic() + within
+        while not drawn.balanced:
+            assert time.monotonic() < deadline, [it for it in drawn.equations if it.difference]
+            await asyncio.sleep(0.1)
+            drawn = account(self.deployment.name, await self.totals(), produced)
+        return drawn
 
     async def records(self, stream: str) -> list[Any]:
         """All committed records of a stream of this pipeline, partition by partition."""

@@ -18,7 +18,7 @@ from schemas.events import CleanEvent
 from schemas.examples import Example, Record
 from schemas.labels import CleanLabel
 from schemas.predictions import Prediction
-from services.cli.settle import take_account, wait_settled
+from services.cli.settle import take_account
 from services.domain.deadletters import TRUNCATED_FROM
 from services.runtime import clients
 from tests.integration.load import START
@@ -152,7 +152,7 @@ async def soiled(pipeline: Pipeline) -> dict[str, tuple[str, int, int]]:
             await place(deployment.labels_topic, Dirt("again", value))
     finally:
         await producer.stop()
-    assert await wait_settled(deployment, 60), await pipeline.totals()
+    await pipeline.settle()
     return places
 
 
