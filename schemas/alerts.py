@@ -11,12 +11,16 @@ from schemas.predictions import ModelRef
 
 
 class Suspect(msgspec.Struct, frozen=True):
-    """A ranked cause: ``share`` of the incident's evidence (0 to 1), the feature's level before and after."""
+    """A ranked cause: ``share`` of the incident's evidence (0 to 1), its ``statistic`` before and after.
+
+    ``statistic`` is ``mean``, ``standard deviation``, ``share of missing values``, ``mean score`` or ``loss``.
+    """
 
     feature: str
     share: float
     before: float | None
     after: float | None
+    statistic: str = "mean"
 
 
 class Position(msgspec.Struct, frozen=True):

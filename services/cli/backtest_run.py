@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from schemas.alerts import Alert
+from schemas.alerts import Alert, Suspect
 from services.cli.account import Equation, books
 from services.cli.backtest_measures import Measured, Period, Series
 from services.cli.offline import Offline, Raw, Record
@@ -140,7 +140,7 @@ class _Counted:
 
 
 def _take(incidents: dict[str, Incident], alert: Alert) -> None:
-    suspects = [_suspect(each.feature, each.before, each.after) for each in alert.suspects]
+    suspects = [_suspect(each) for each in alert.suspects]
     at = alert.detected_at
     found = incidents.get(alert.incident_id)
     if found is None:
@@ -154,10 +154,11 @@ def _take(incidents: dict[str, Incident], alert: Alert) -> None:
         found.ended, found.resolution = at, alert.resolution
 
 
-def _suspect(feature: str, before: float | None, after: float | None) -> str:
-    if before is None or after is None:
-        return feature
-    return f"{feature} {before:.4g} → {after:.4g}"
+def _suspect(suspect: Suspect) -> str:
+    if suspect.before is None or suspect.after is None:
+        return suspect.feature
+    statistic = "" if suspect.statistic == "mean" else f" ({suspect.statistic})"
+    return f"{suspect.feature}{statistic} {suspect.before:.4g} → {suspect.after:.4g}"
 
 
 def _named(totals: dict[str, dict[str, int]], prefix: str) -> dict[str, int]:

@@ -22,6 +22,10 @@ MEAN_TELLS = 2.0
 Kind = Literal["drift", "performance", "data_quality"]
 Severity = Literal["warning", "critical"]
 Resolution = Literal["recovered", "accepted"]
+_NOUNS = {
+    "mean": "mean", "spread": "standard deviation", "missing": "share of missing values", "score": "mean score",
+    "loss": "loss",
+}  # fmt: skip
 _KINDS: dict[str, Kind] = {"missing": "data_quality", "loss": "performance"}
 
 
@@ -76,7 +80,7 @@ class Incident(msgspec.Struct):
         ranked = self.ranked()
         total = sum(member.weight for member in ranked) or 1.0
         return [
-            Suspect(member.subject, round(member.weight / total, 4), member.before, member.after)
+            Suspect(member.subject, round(member.weight / total, 4), member.before, member.after, _NOUNS[member.what])
             for member in ranked[:MOST_SUSPECTS]
         ]
 
@@ -98,8 +102,6 @@ class Incident(msgspec.Struct):
     def summary(self) -> str:
         """One sentence a person reads first."""
         first, *others = self.ranked()
-        noun = {"mean": "mean", "spread": "standard deviation", "missing": "share of missing values",
-                "score": "mean score", "loss": "loss"}[first.what]  # fmt: skip
         moved = "" if not others else f", with {len(others)} more that moved"
         subject = "" if first.what == "score" else f"{first.subject}: "
-        return f"{subject}{noun} {first.before:.4g} -> {first.after:.4g}{moved}"
+        return f"{subject}{_NOUNS[first.what]} {first.before:.4g} -> {first.after:.4g}{moved}"
