@@ -18,6 +18,8 @@ from services.runtime.transactions import FencedError
 
 _POLL_S = 1.0
 _FENCED_GRACE_S = 15.0
+_OVERTAKEN_S = 3.0
+"""How long a lane that began before the last assignment and was fenced after it waits for another one."""
 _log = structlog.get_logger()
 
 
@@ -39,6 +41,8 @@ class Membership(ConsumerRebalanceListener):
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._wanted: frozenset[int] = frozenset()
         self._fenced_at: dict[int, float] = {}
+        self._generation = 0
+        self._began_in: dict[int, int] = {}
         self._wake = asyncio.Event()
         self._stopping = False
         self._gauge = metrics.LANES.labels(stage.name)
@@ -52,6 +56,7 @@ class Membership(ConsumerRebalanceListener):
         self._consumer.pause(*places)
         self._wanted = frozenset(place.partition for place in places)
         self._fenced_at.clear()
+        self._generation += 1
         self.assigned = True
         self._wake.set()
 
@@ -86,9 +91,11 @@ class Membership(ConsumerRebalanceListener):
 
     def _reconcile(self) -> None:
         """Start the lanes that came, stop those that left."""
+        self._take_back()
         for number in self._wanted - self._tasks.keys() - self._fenced_at.keys():
             lane = Lane(self.stage, number)
             self.lanes[number] = lane
+            self._began_in[number] = self._generation
             self._tasks[number] = asyncio.create_task(lane.run(), name=f"{self.stage.name}/{number}")
         for number, lane in self.lanes.items():
             if number not in self._wanted:
@@ -101,6 +108,16 @@ class Membership(ConsumerRebalanceListener):
                     f"lane {self.stage.name}/{number} was fenced {_FENCED_GRACE_S:.0f} s ago and the group has not been "
                     "assigned anew: is another deployment using the same pipeline name?"
                 )
+
+    def _take_back(self) -> None:
+        """Let lanes start again that another owner had fenced before the last assignment gave them back.
+
+        A process that stalls loses its lanes; awake again it may be assigned them before each task has noticed.
+        """
+        now = time.monotonic()
+        for number, at in list(self._fenced_at.items()):
+            if self._began_in[number] < self._generation and now - at > _OVERTAKEN_S:
+                del self._fenced_at[number]
 
     def _end(self, lane: Lane, number: int) -> None:
         """A lane that works finishes its batch; one that still restores is cancelled."""
