@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from services.cli.settle import take_account, wait_settled
+from services.cli.settle import take_account
 from tests.integration.load import Load
 from tests.integration.pipelines import PARTITIONS, Pipeline, file, fresh_name, send, until
 
@@ -41,6 +41,7 @@ def stream() -> Load:
 
 async def lanes(pipeline: Pipeline, name: str) -> Counter[str]:
     """Lanes by stage that a process runs now."""
+    assert pipeline.processes[name].running.poll() is None, pipeline.last_words(name)
     async with httpx.AsyncClient(trust_env=False) as client:
         page = (await client.get(f"{pipeline.processes[name].url}/metrics")).text
     found = re.findall(r'rivermill_lanes\{stage="(\w+)"\} ([0-9.]+)', page)
@@ -66,9 +67,8 @@ async def at_work(pipeline: Pipeline, stream: Load, stage: str, total: str) -> N
 
 async def holds(pipeline: Pipeline, stream: Load) -> None:
     """The account balances, against the topics too, and every event was cleaned and predicted once."""
-    settled = await wait_settled(pipeline.deployment, 60)
+    await pipeline.settle()
     drawn = await take_account(pipeline.deployment)
-    assert settled, drawn.equations
     assert drawn.balanced, (drawn.equations, drawn.checks)
     assert drawn.totals["clean"]["events"] == stream.expected["events"]
     assert drawn.totals["join"]["repeats"] == 0
