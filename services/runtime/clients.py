@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaError
 
+from services.runtime.refusal import refusal, untold
 from services.runtime.settings import Settings, SettingsError
 
 BATCH_BYTES = 512 * 1024
@@ -73,22 +73,34 @@ def member(settings: Settings, group: str, assignor: Any, instance: str | None) 
 
 
 async def admin(settings: Settings) -> AIOKafkaAdminClient:
-    """A started admin client, or SettingsError saying why the broker cannot be reached."""
+    """A started admin client, or SettingsError saying why the broker cannot be used."""
     client = AIOKafkaAdminClient(**settings.kafka(), request_timeout_ms=20_000)
-    library = logging.getLogger("aiokafka")
-    level = library.level
-    library.setLevel(logging.CRITICAL)  # what it has to say is in the error
-    try:
-        await client.start()
-    except (KafkaConnectionError, KafkaError, OSError) as error:
-        await client.close()
-        raise SettingsError(
-            f"the Kafka broker at {settings.broker} cannot be used ({type(error).__name__}: {error}): check that it "
-            "runs and that RIVERMILL_BROKER and the RIVERMILL_SASL_*/RIVERMILL_SSL_* settings are right"
-        ) from error
-    finally:
-        library.setLevel(level)
+    with untold():
+        try:
+            await client.start()
+            if unusable := await _unusable(client):
+                raise SettingsError(
+                    f"the Kafka broker at {settings.broker} answers, but what it names as its address, {unusable}, cannot "
+                    f"be used (advertised.listeners): {await refusal(settings, unusable)}"
+                )
+        except (KafkaError, OSError) as error:
+            await client.close()
+            raise SettingsError(
+                f"the Kafka broker at {settings.broker} cannot be used: {await refusal(settings)}"
+            ) from error
+        except SettingsError:
+            await client.close()
+            raise
     return client
+
+
+async def _unusable(client: AIOKafkaAdminClient) -> str:
+    """The addresses by which the brokers want to be called, when none of them works; else nothing."""
+    brokers = client._client.cluster.brokers()
+    for broker in brokers:
+        if await client._client.ready(broker.nodeId):
+            return ""
+    return ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
 
 
 async def close_producer(producer: AIOKafkaProducer) -> None:

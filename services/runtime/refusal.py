@@ -1,0 +1,97 @@
+"""Why a broker does not let us in: aiokafka's clients log the reason and raise only that they found no broker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import (
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+from aiokafka.protocol.metadata import MetadataRequest
+
+from services.runtime.settings import Settings
+
+_ANSWER_MS = 4_000
+
+
+async def refusal(settings: Settings, addresses: str | None = None) -> str:
+    """Connect once more to the broker's addresses (or to these), and say what is wrong with each."""
+    hosts = collect_hosts(addresses or settings.broker, randomize=False)
+    reasons = await asyncio.gather(*(_reason(settings, host, port) for host, port, _ in hosts))
+    if len(reasons) == 1:
+        return f"it {reasons[0]}"
+    return "; ".join(f"{host}:{port} {reason}" for (host, port, _), reason in zip(hosts, reasons, strict=True))
+
+
+async def _reason(settings: Settings, host: str, port: int) -> str:
+    connection = settings.kafka()
+    del connection["bootstrap_servers"]
+    try:
+        async with asyncio.timeout(2 * _ANSWER_MS / 1000):
+            opened = await create_conn(host, port, request_timeout_ms=_ANSWER_MS, **connection)
+            try:
+                await opened.send(MetadataRequest([]))
+            finally:
+                opened.close()
+    except (OSError, KafkaError, TimeoutError) as error:
+        return explained(error, settings)
+    return "answers now: try again"
+
+
+def explained(error: BaseException, settings: Settings) -> str:
+    """What an error of connecting means and what to do, without its subject."""
+    protocol = settings.security_protocol
+    cause = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
+    match cause:
+        case SaslAuthenticationFailed():
+            told = (
+                f"refuses the user {settings.sasl_username!r} ({settings.sasl_mechanism}): check RIVERMILL_SASL_USERNAME "
+                "and RIVERMILL_SASL_PASSWORD, and that the user was made for this mechanism"
+            )
+        case UnsupportedSaslMechanismError():
+            told = f"does not offer {settings.sasl_mechanism}: set RIVERMILL_SASL_MECHANISM to one that it does"
+        case IllegalSaslStateError():
+            told = f"asks nobody for a password: set RIVERMILL_SECURITY_PROTOCOL to {protocol.removeprefix('SASL_')}"
+        case ssl.SSLCertVerificationError():
+            told = (
+                f"shows a certificate that cannot be trusted ({cause.verify_message}): set RIVERMILL_SSL_CAFILE to the "
+                "certificate of the authority that signed it, and RIVERMILL_BROKER to a name that it holds for"
+            )
+        case ssl.SSLError():
+            told = (
+                f"ended TLS ({cause.reason}): check RIVERMILL_SSL_CERTFILE and RIVERMILL_SSL_KEYFILE, and that it "
+                f"speaks {protocol}"
+            )
+        case ConnectionRefusedError():
+            told = "refuses connections: check that it runs and that RIVERMILL_BROKER is right"
+        case socket.gaierror():
+            told = "has a name that is not known here: check RIVERMILL_BROKER"
+        case TimeoutError():
+            told = f"does not answer within {_ANSWER_MS // 1000} s: check the network, and that it speaks {protocol}"
+        case KafkaConnectionError() | ConnectionResetError() | BrokenPipeError():
+            told = f"closes the connection: it seems not to speak {protocol}, check RIVERMILL_SECURITY_PROTOCOL"
+        case _:
+            told = f"cannot be used ({type(cause).__name__}: {cause})"
+    return told
+
+
+@contextmanager
+def untold() -> Iterator[None]:
+    """Keep aiokafka from logging what a :func:`refusal` says better."""
+    library = logging.getLogger("aiokafka")
+    level = library.level
+    library.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        library.setLevel(level)
