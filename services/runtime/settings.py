@@ -39,6 +39,7 @@ class Settings:
     ssl_cafile: str | None = None
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
+    ssl_key_password: str | None = field(default=None, repr=False)
     slot: str | None = None
     bind: str = "127.0.0.1"
     web_port: int = 0
@@ -64,11 +65,12 @@ class Settings:
         try:
             context = ssl.create_default_context(cafile=self.ssl_cafile)
             if self.ssl_certfile:
-                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
+                # never None: OpenSSL would ask at the terminal for the password of an encrypted key, and wait
+                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, self.ssl_key_password or "")
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(
-                f"TLS files cannot be used ({error}): check RIVERMILL_SSL_CAFILE, RIVERMILL_SSL_CERTFILE and "
-                "RIVERMILL_SSL_KEYFILE"
+                f"TLS files cannot be used ({error}): check RIVERMILL_SSL_CAFILE, RIVERMILL_SSL_CERTFILE, "
+                "RIVERMILL_SSL_KEYFILE and, if the key is encrypted, RIVERMILL_SSL_KEY_PASSWORD"
             ) from error
         return context
 
@@ -151,9 +153,10 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         sasl_mechanism=_choice(env, "RIVERMILL_SASL_MECHANISM", SaslMechanism, "SCRAM-SHA-512"),
         sasl_username=env.get("RIVERMILL_SASL_USERNAME"),
         sasl_password=password,
-        ssl_cafile=env.get("RIVERMILL_SSL_CAFILE"),
-        ssl_certfile=env.get("RIVERMILL_SSL_CERTFILE"),
-        ssl_keyfile=env.get("RIVERMILL_SSL_KEYFILE"),
+        ssl_cafile=env.get("RIVERMILL_SSL_CAFILE") or None,
+        ssl_certfile=env.get("RIVERMILL_SSL_CERTFILE") or None,
+        ssl_keyfile=env.get("RIVERMILL_SSL_KEYFILE") or None,
+        ssl_key_password=_secret(env, "RIVERMILL_SSL_KEY_PASSWORD"),
         slot=env.get("RIVERMILL_SLOT") or None,
         bind=env.get("RIVERMILL_BIND") or Settings.bind,
         web_port=_number(env, "RIVERMILL_WEB_PORT", 0, 0, _MAX_PORT),
