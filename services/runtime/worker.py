@@ -42,15 +42,12 @@ _log = structlog.get_logger()
 def _credentials(settings: Settings) -> Any:
     context = settings.ssl_context()
     if "SASL" in settings.security_protocol:
-        credentials = SASLCredentials(
+        return SASLCredentials(  # SASL_PLAINTEXT without a context
             username=settings.sasl_username,
             password=settings.sasl_password,
             mechanism=settings.sasl_mechanism,
             ssl_context=context,
         )
-        if context is None:
-            credentials.protocol = "SASL_PLAINTEXT"
-        return credentials
     return SSLCredentials(context) if context else None
 
 
