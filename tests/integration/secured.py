@@ -1,0 +1,107 @@
+"""A broker that wants to know who calls: passwords over TLS on one listener, client certificates on another."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
+from services.cli.broker import Broker
+from services.cli.broker_directory import CLUSTER_ID, HOST
+from services.cli.jars import jars
+from services.cli.java import find_java
+
+USER = "rivermill"
+PASSWORD = "a-password-for-tests-0815"
+_PASSWORDS, _CERTIFICATES = "PASSWORDS", "CERTIFICATES"
+_SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+
+
+@dataclass(frozen=True)
+class Secured:
+    """Where the listeners are, and the environments of clients that they let in."""
+
+    plain: str
+    passwords: str
+    certificates: str
+    by_password: dict[str, str]
+    by_certificate: dict[str, str]
+
+
+@contextmanager
+def secured_broker(folder: Path) -> Iterator[Secured]:
+    """Run a broker with a SASL_SSL listener for one SCRAM user and an SSL listener for client certificates."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    server = key_store(folder / "server.pem", authority.issue_cert(HOST))
+    client = key_store(folder / "client.pem", authority.issue_cert("client.example.org"))
+    password = folder / "password"
+    password.write_text(f"{PASSWORD}\n", encoding="utf-8")
+    data = folder / "broker"
+    _format_with_user(data)
+    with Broker(
+        data,
+        extra_listeners={_PASSWORDS: "SASL_SSL", _CERTIFICATES: "SSL"},
+        extra_properties=_listener_properties(server, folder / "ca.pem"),
+    ) as broker:
+        trusting = {"RIVERMILL_SSL_CAFILE": str(folder / "ca.pem")}
+        yield Secured(
+            plain=broker.address,
+            passwords=broker.addresses[_PASSWORDS],
+            certificates=broker.addresses[_CERTIFICATES],
+            by_password={
+                **trusting, "RIVERMILL_BROKER": broker.addresses[_PASSWORDS], "RIVERMILL_SECURITY_PROTOCOL": "SASL_SSL",
+                "RIVERMILL_SASL_USERNAME": USER, "RIVERMILL_SASL_PASSWORD_FILE": str(password),
+            },
+            by_certificate={
+                **trusting, "RIVERMILL_BROKER": broker.addresses[_CERTIFICATES], "RIVERMILL_SECURITY_PROTOCOL": "SSL",
+                "RIVERMILL_SSL_CERTFILE": str(client), "RIVERMILL_SSL_KEYFILE": str(client),
+            },
+        )  # fmt: skip
+
+
+def key_store(path: Path, issued: trustme.LeafCert) -> Path:
+    """Write a key (PKCS #8, which is all that Kafka reads) and its certificates into one PEM file."""
+    key = load_pem_private_key(issued.private_key_pem.bytes(), password=None)
+    chain = b"".join(each.bytes() for each in issued.cert_chain_pems)
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + chain)
+    return path
+
+
+def _listener_properties(server: Path, authority: Path) -> dict[str, str]:
+    """What the two listeners show of themselves and ask of others."""
+    return {
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(server),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(authority),
+        f"listener.name.{_CERTIFICATES.lower()}.ssl.client.auth": "required",
+        f"listener.name.{_PASSWORDS.lower()}.sasl.enabled.mechanisms": "SCRAM-SHA-512",
+        f"listener.name.{_PASSWORDS.lower()}.scram-sha-512.sasl.jaas.config": _SCRAM,
+    }
+
+
+def _format_with_user(data: Path) -> None:
+    """Format the broker's data directory with a SCRAM user in it, which only Kafka's own tool can do."""
+    data.mkdir()
+    properties = data / "format.properties"
+    properties.write_text(
+        f"process.roles=broker,controller\nnode.id=1\nlog.dirs={data / 'kafka'}\n"
+        f"listeners=PLAINTEXT://{HOST}:9092,CONTROLLER://{HOST}:9093\ncontroller.listener.names=CONTROLLER\n"
+        f"controller.quorum.voters=1@{HOST}:9093\n",
+        encoding="ascii",
+    )
+    subprocess.run(
+        [
+            find_java(), "-cp", os.pathsep.join(map(str, jars())), "kafka.tools.StorageTool", "format",
+            "--config", str(properties), "--cluster-id", CLUSTER_ID,
+            "--add-scram", f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]",
+        ],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
