@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from schemas.state import Checkpoint
+from schemas.topics import DEADLETTER_EXTRA_BYTES
 from services.cleaning.core.clean import Clean, Inputs
 from services.runtime import metrics, readback
+from services.runtime import topics as kafka_topics
 from services.runtime.launch import Deployment
 from services.runtime.stage import Driver, Stage
 from services.runtime.worker import Handler
@@ -38,7 +40,8 @@ def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage
     topics = Inputs(events=deployment.events_topic, labels=deployment.labels_topic, rekeyed=deployment.topic("rekeyed"))
 
     async def open_clean(lane: int, checkpoint: Checkpoint | None) -> Driver:
-        core = Clean(spec, lane, partitions, topics)
+        limit = await kafka_topics.message_limit(settings, deployment.topic("deadletter"))
+        core = Clean(spec, lane, partitions, topics, limit - DEADLETTER_EXTRA_BYTES)
         if checkpoint is not None:
             keys: list[bytes] = []
             if lane < partitions:

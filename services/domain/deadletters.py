@@ -58,12 +58,13 @@ def dead_letter(
     stacktrace: str = "",
     came: Origin | None = None,
     timestamp: int | None = None,
+    most: int = MAX_MESSAGE_BYTES,
 ) -> Out:
     """The record for ``deadletter``: original key, value and headers, then the reason.
 
     ``exception`` is a class name, ``rule`` when empty. ``came`` is the :func:`origin` of a record that went through
     ``rekeyed``: its first key, headers and place are restored. ``timestamp`` replaces the record's own.
-    A value, or headers, too large for ``deadletter`` are cut, and a header says so.
+    An original of more than ``most`` bytes is too large for ``deadletter``: it is cut, and a header says so.
     """
     at = came or Origin(record.topic, record.partition, record.offset, record.key, list(record.headers))
     reason: list[Header] = [
@@ -79,8 +80,8 @@ def dead_letter(
         reason.append((names.STACKTRACE, _text(stacktrace)[: names.STACKTRACE_MAX_BYTES]))
     key, value, headers = at.key, record.value, at.headers
     stamp = record.timestamp if timestamp is None else timestamp
-    if _size(key, value, headers) > MAX_MESSAGE_BYTES:
-        key, value, headers = _cut(key, value, headers, reason)
+    if _size(key, value, headers) > most:
+        key, value, headers = _cut(key, value, headers, reason, most)
     return Out(key, value, stamp, headers + reason)
 
 
@@ -95,10 +96,10 @@ def _size(key: bytes | None, value: bytes | None, headers: list[Header]) -> int:
 
 
 def _cut(
-    key: bytes | None, value: bytes | None, headers: list[Header], reason: list[Header]
+    key: bytes | None, value: bytes | None, headers: list[Header], reason: list[Header], most: int
 ) -> tuple[bytes | None, bytes | None, list[Header]]:
     """What of an over-sized original fits: a key or headers of more than 32 KiB each go, then the value's end."""
     reason.append((TRUNCATED_FROM, str(_size(key, value, headers)).encode()))
     key = key and key[:_MAX_HEADERS_BYTES]
     headers = headers if _size(None, None, headers) <= _MAX_HEADERS_BYTES else []
-    return key, value and value[: MAX_MESSAGE_BYTES - _size(key, None, headers)], headers
+    return key, value and value[: most - _size(key, None, headers)], headers

@@ -38,6 +38,15 @@ async def topic_configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dic
     }
 
 
+async def message_limit(settings: Settings, topic: str) -> int:
+    """The topic's ``max.message.bytes``."""
+    admin = await clients.admin(settings)
+    try:
+        return int((await topic_configs(admin, [topic]))[topic]["max.message.bytes"])
+    finally:
+        await admin.close()
+
+
 async def ensure(settings: Settings, table: Sequence[Topic], foreign: Sequence[str] = ()) -> dict[str, int]:
     """Create what is missing of ``table``, check what exists, and return the partitions of every topic by name.
 

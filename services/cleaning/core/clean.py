@@ -11,6 +11,7 @@ import msgspec
 from schemas.codec import encode
 from schemas.events import Change, CleanEvent
 from schemas.labels import CleanLabel
+from schemas.topics import MAX_MESSAGE_BYTES
 from services.cleaning.core import checkpoint
 from services.cleaning.core.decode import Reader
 from services.cleaning.core.dedupe import RecentIds
@@ -59,11 +60,14 @@ class Clean:
 
     Every record ends in exactly one place: ``events.clean`` or ``labels.clean``, ``rekeyed`` (its id belongs to
     another lane), ``deadletter``, or nowhere when the id passed before (``duplicates``). A lane at or above
-    ``partitions`` only re-keys. Outputs and state depend on the records and their order alone, not on where batches
+    ``partitions`` only re-keys. ``deadletter_bytes`` is the largest original that ``deadletter`` takes. Outputs and state depend on the records and their order alone, not on where batches
     end; ``now`` only replaces the timestamps of foreign topics that lie ahead or are older than half the retention.
     """
 
-    def __init__(self, spec: Spec, lane: int, partitions: int, topics: Inputs) -> None:
+    def __init__(
+        self, spec: Spec, lane: int, partitions: int, topics: Inputs, deadletter_bytes: int = MAX_MESSAGE_BYTES
+    ) -> None:
+        self._deadletter_bytes = deadletter_bytes
         self.totals: dict[str, int] = dict.fromkeys(_COUNTED, 0)
         self._lane, self._partitions, self._topics = lane, partitions, topics
         self._spec, self._hash = spec, spec_hash(spec)
@@ -238,7 +242,15 @@ class Clean:
     def _bury(self, read: _Read, rejected: Rejected, out: Output) -> None:
         name = f"deadletter.{'labels' if read.is_label else 'events'}.{rejected.rule}"
         self.totals[name] = self.totals.get(name, 0) + 1
-        letter = dead_letter(read.record, STAGE, rejected.rule, rejected.message, came=read.came, timestamp=read.stamp)
+        letter = dead_letter(
+            read.record,
+            STAGE,
+            rejected.rule,
+            rejected.message,
+            came=read.came,
+            timestamp=read.stamp,
+            most=self._deadletter_bytes,
+        )
         out.to("deadletter", self._lane % self._partitions).append(letter)
 
 

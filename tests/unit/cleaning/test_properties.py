@@ -16,6 +16,7 @@ from schemas.labels import CleanLabel
 from services.cleaning.core import Clean
 from services.cleaning.core.rules import REJECTIONS, REPAIRS
 from services.domain.deadletters import rekeyed_headers
+from services.domain.murmur import partition
 from services.domain.records import MAX_VALUE_BYTES, Out, Output
 from tests.unit.cleaning.pipelines import FEATURES, HERE, NOW, TOPICS, cleaned, event, lane_of, pipeline, raw, rules
 from tests.unit.records import Rec
@@ -190,6 +191,8 @@ def restored(core: Clean, spec: Any, sent: Output) -> Clean:
 def test_cleaning_what_is_clean_changes_nothing(log: list[Rec]) -> None:
     """The features of a clean event, sent in again, pass without a change."""
     for clean in cleaned(Clean(REPLAY, 0, 4, TOPICS).process(log, NOW)):
+        if partition(clean.event_id.encode(), 4) != 0:
+            continue  # it came through `rekeyed` under an id of another lane; sent in again it would be re-keyed
         present = {name: value for name, value in clean.features.items() if value is not None}
         again = {"id": clean.event_id, "at": clean.time.isoformat()} | present
         (passed,) = cleaned(Clean(REPLAY, 0, 4, TOPICS).process([event(again)], NOW))
