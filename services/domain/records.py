@@ -28,6 +28,7 @@ class Incoming(Protocol):
     @property
     def timestamp(self) -> int:
         """Milliseconds since the epoch: when the raw record came in."""
+
     @property
     def key(self) -> bytes | None: ...  # noqa: D102
     @property
