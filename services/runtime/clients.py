@@ -44,8 +44,14 @@ def idempotent_producer(settings: Settings) -> AIOKafkaProducer:
     )
 
 
-def reader(settings: Settings, *, committed: bool = True, max_poll_records: int = 4000) -> AIOKafkaConsumer:
-    """A consumer without a group, to be given partitions by ``assign()``; a position it cannot find is an error."""
+def reader(
+    settings: Settings, *, committed: bool = True, max_poll_records: int = 4000, wait_ms: int = 500
+) -> AIOKafkaConsumer:
+    """A consumer without a group, to be given partitions by ``assign()``; a position it cannot find is an error.
+
+    ``wait_ms`` is how long the broker holds a fetch that finds nothing. It reads nothing else from the connection then,
+    not even TLS's goodbye, so over TLS that is how long stopping takes.
+    """
     return AIOKafkaConsumer(
         **settings.kafka(),
         isolation_level="read_committed" if committed else "read_uncommitted",
@@ -53,7 +59,7 @@ def reader(settings: Settings, *, committed: bool = True, max_poll_records: int 
         enable_auto_commit=False,
         max_poll_records=max_poll_records,
         max_partition_fetch_bytes=2 * 1024 * 1024,
-        fetch_max_wait_ms=500,
+        fetch_max_wait_ms=wait_ms,
     )
 
 

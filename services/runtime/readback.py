@@ -11,6 +11,8 @@ from services.runtime import clients
 from services.runtime.errors import OperatorError
 from services.runtime.settings import Settings
 
+_WAIT_MS = 20  # a restore reads many stretches to their end, and waits so long for the last fetch of each
+
 
 class LogTruncatedError(OperatorError):
     """Retention has removed records that a restore needs."""
@@ -61,7 +63,7 @@ async def records(settings: Settings, topic: str, partition: int, start: int, en
     if start >= end:
         return
     place = TopicPartition(topic, partition)
-    consumer = clients.reader(settings)
+    consumer = clients.reader(settings, wait_ms=_WAIT_MS)
     await consumer.start()
     try:
         consumer.assign([place])
