@@ -1,4 +1,4 @@
-"""A broker that wants to know who calls: passwords over TLS on one listener, client certificates on another."""
+"""A broker that wants to know who calls: by password, over TLS and without it, or by client certificate."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from services.cli.java import find_java
 
 USER = "rivermill"
 PASSWORD = "a-password-for-tests-0815"
-_PASSWORDS, _CERTIFICATES = "PASSWORDS", "CERTIFICATES"
+_PASSWORDS, _CLEAR, _CERTIFICATES = "PASSWORDS", "CLEAR", "CERTIFICATES"
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 
 
 @dataclass(frozen=True)
 class Secured:
-    """Where the listeners are, and the environments of clients that they let in."""
+    """The environments of clients that the listeners let in: without any security, by password over TLS or without
+    it, by certificate.
+    """
 
-    plain: str
-    passwords: str
-    certificates: str
+    plain: dict[str, str]
     by_password: dict[str, str]
+    in_the_clear: dict[str, str]
     by_certificate: dict[str, str]
 
 
 @contextmanager
 def secured_broker(folder: Path) -> Iterator[Secured]:
-    """Run a broker with a SASL_SSL listener for one SCRAM user and an SSL listener for client certificates."""
+    """Run a broker with SASL_SSL and SASL_PLAINTEXT listeners for one SCRAM user, and an SSL one for certificates."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
     server = key_store(folder / "server.pem", authority.issue_cert(HOST))
@@ -47,23 +48,22 @@ def secured_broker(folder: Path) -> Iterator[Secured]:
     _format_with_user(data)
     with Broker(
         data,
-        extra_listeners={_PASSWORDS: "SASL_SSL", _CERTIFICATES: "SSL"},
+        extra_listeners={_PASSWORDS: "SASL_SSL", _CLEAR: "SASL_PLAINTEXT", _CERTIFICATES: "SSL"},
         extra_properties=_listener_properties(server, folder / "ca.pem"),
     ) as broker:
         trusting = {"RIVERMILL_SSL_CAFILE": str(folder / "ca.pem")}
+        named = {"RIVERMILL_SASL_USERNAME": USER, "RIVERMILL_SASL_PASSWORD_FILE": str(password)}
+        certified = {"RIVERMILL_SSL_CERTFILE": str(client), "RIVERMILL_SSL_KEYFILE": str(client)}
         yield Secured(
-            plain=broker.address,
-            passwords=broker.addresses[_PASSWORDS],
-            certificates=broker.addresses[_CERTIFICATES],
-            by_password={
-                **trusting, "RIVERMILL_BROKER": broker.addresses[_PASSWORDS], "RIVERMILL_SECURITY_PROTOCOL": "SASL_SSL",
-                "RIVERMILL_SASL_USERNAME": USER, "RIVERMILL_SASL_PASSWORD_FILE": str(password),
-            },
-            by_certificate={
-                **trusting, "RIVERMILL_BROKER": broker.addresses[_CERTIFICATES], "RIVERMILL_SECURITY_PROTOCOL": "SSL",
-                "RIVERMILL_SSL_CERTFILE": str(client), "RIVERMILL_SSL_KEYFILE": str(client),
-            },
-        )  # fmt: skip
+            plain=_listener(broker, "PLAINTEXT", "PLAINTEXT"),
+            by_password=_listener(broker, _PASSWORDS, "SASL_SSL") | trusting | named,
+            in_the_clear=_listener(broker, _CLEAR, "SASL_PLAINTEXT") | named,
+            by_certificate=_listener(broker, _CERTIFICATES, "SSL") | trusting | certified,
+        )
+
+
+def _listener(broker: Broker, name: str, protocol: str) -> dict[str, str]:
+    return {"RIVERMILL_BROKER": broker.addresses[name], "RIVERMILL_SECURITY_PROTOCOL": protocol}
 
 
 def key_store(path: Path, issued: trustme.LeafCert) -> Path:
@@ -75,16 +75,18 @@ def key_store(path: Path, issued: trustme.LeafCert) -> Path:
 
 
 def _listener_properties(server: Path, authority: Path) -> dict[str, str]:
-    """What the two listeners show of themselves and ask of others."""
-    return {
+    """What the listeners show of themselves and ask of others."""
+    properties = {
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(server),
         "ssl.truststore.type": "PEM",
         "ssl.truststore.location": str(authority),
         f"listener.name.{_CERTIFICATES.lower()}.ssl.client.auth": "required",
-        f"listener.name.{_PASSWORDS.lower()}.sasl.enabled.mechanisms": "SCRAM-SHA-512",
-        f"listener.name.{_PASSWORDS.lower()}.scram-sha-512.sasl.jaas.config": _SCRAM,
     }
+    for name in (_PASSWORDS, _CLEAR):
+        properties[f"listener.name.{name.lower()}.sasl.enabled.mechanisms"] = "SCRAM-SHA-512"
+        properties[f"listener.name.{name.lower()}.scram-sha-512.sasl.jaas.config"] = _SCRAM
+    return properties
 
 
 def _format_with_user(data: Path) -> None:

@@ -43,10 +43,11 @@ def reaching(pipeline: Pipeline, env: Mapping[str, str]) -> Pipeline:
 @pytest.fixture(scope="module")
 def pipeline(secured: Secured, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """All five services, which know of nothing but the listener that asks for a password, and some work."""
-    with Pipeline(tmp_path_factory.mktemp("passwords"), secured.passwords, file(fresh_name("passwords"))) as started:
-        reaching(started, secured.by_password)
+    env = secured.by_password
+    with Pipeline(tmp_path_factory.mktemp("secured"), env["RIVERMILL_BROKER"], file(fresh_name("secured"))) as started:
+        reaching(started, env)
         for service in SERVICES:
-            started.start(service, **secured.by_password, RIVERMILL_LOG_LEVEL="debug")
+            started.start(service, **env, RIVERMILL_LOG_LEVEL="debug")
         started.wait_ready()
         asyncio.run(work(started))
         yield started
@@ -95,11 +96,13 @@ def test_the_command_authenticates_over_tls(pipeline: Pipeline, secured: Secured
         assert ended.returncode == 0, f"{name}: {ended.stderr}"
 
 
-def test_a_client_certificate_is_enough(secured: Secured, tmp_path: Path) -> None:
-    """On a listener that wants client certificates, cleaning with one cleans events, without any password."""
-    with Pipeline(tmp_path, secured.certificates, file(fresh_name("certificates"))) as pipeline:
-        reaching(pipeline, secured.by_certificate)
-        pipeline.start("cleaning", **secured.by_certificate)
+@pytest.mark.parametrize("listener", ["by_certificate", "in_the_clear"])
+def test_cleaning_works_behind_every_other_listener(secured: Secured, tmp_path: Path, listener: str) -> None:
+    """With a client certificate and no password, or with a password and no TLS, cleaning cleans every event."""
+    env: dict[str, str] = getattr(secured, listener)
+    with Pipeline(tmp_path, env["RIVERMILL_BROKER"], file(fresh_name("listener"))) as pipeline:
+        reaching(pipeline, env)
+        pipeline.start("cleaning", **env)
         pipeline.wait_ready()
         asyncio.run(work(pipeline))
 
@@ -115,7 +118,7 @@ class Refused:
 
     says: Sequence[str]
     change: Mapping[str, str]
-    listener: str = "passwords"
+    listener: str = "by_password"
 
 
 REFUSED = {
@@ -132,13 +135,19 @@ REFUSED = {
     "no-tls": Refused(["speak SASL_PLAINTEXT"], {"RIVERMILL_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}),
     "no-security": Refused(["speak PLAINTEXT"], {"RIVERMILL_SECURITY_PROTOCOL": "PLAINTEXT"}),
     "no-password": Refused(["speak SSL"], {"RIVERMILL_SECURITY_PROTOCOL": "SSL"}),
-    "tls-where-there-is-none": Refused(["speak SASL_SSL"], {}, "plain"),
+    "tls-where-there-is-none": Refused(["speak SSL"], {"RIVERMILL_SECURITY_PROTOCOL": "SSL"}, "plain"),
     "password-where-none-is-asked": Refused(
-        ["RIVERMILL_SECURITY_PROTOCOL to PLAINTEXT"], {"RIVERMILL_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}, "plain"
+        ["RIVERMILL_SECURITY_PROTOCOL to PLAINTEXT"],
+        {
+            "RIVERMILL_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+            "RIVERMILL_SASL_USERNAME": USER,
+            "RIVERMILL_SASL_PASSWORD": "wrong-secret",
+        },
+        "plain",
     ),
-    "no-certificate": Refused(["RIVERMILL_SSL_CERTFILE"], {"RIVERMILL_SSL_CERTFILE": ""}, "certificates"),
+    "no-certificate": Refused(["RIVERMILL_SSL_CERTFILE"], {"RIVERMILL_SSL_CERTFILE": ""}, "by_certificate"),
     "foreign-certificate": Refused(
-        ["RIVERMILL_SSL_CERTFILE"], {"RIVERMILL_SSL_CERTFILE": "theirs.pem"}, "certificates"
+        ["RIVERMILL_SSL_CERTFILE"], {"RIVERMILL_SSL_CERTFILE": "theirs.pem"}, "by_certificate"
     ),
 }
 
@@ -164,11 +173,10 @@ def environment(secured: Secured, wrong: Refused, folder: Path) -> dict[str, str
     other = trustme.CA()
     other.cert_pem.write_to_path(folder / "other.pem")
     key_store(folder / "theirs.pem", other.issue_cert("client.example.org"))
-    right = secured.by_certificate if wrong.listener == "certificates" else secured.by_password
-    address: str = getattr(secured, wrong.listener)
-    env = right | {"RIVERMILL_BROKER": address, "RIVERMILL_SIGNING_KEY": KEY}
+    env: dict[str, str] = getattr(secured, wrong.listener) | {"RIVERMILL_SIGNING_KEY": KEY}
+    port = env["RIVERMILL_BROKER"].rpartition(":")[2]
     for name, change in wrong.change.items():
-        value = change.format(port=address.rpartition(":")[2])
+        value = change.format(port=port)
         env[name] = str(folder / value) if value.endswith(".pem") else value
     if wrong.change.get("RIVERMILL_SSL_CERTFILE"):
         env["RIVERMILL_SSL_KEYFILE"] = env["RIVERMILL_SSL_CERTFILE"]
