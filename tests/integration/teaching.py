@@ -182,6 +182,17 @@ class Teacher:
         await until(everywhere, f"version {version} served on every partition", 30)
         return [made for _, made in last]
 
+    async def compared(self, challenger: str) -> list[Prediction]:
+        """Ask until every partition compares the champion with this challenger alone; the first such predictions."""
+        last: list[tuple[int, Prediction]] = []
+
+        async def everywhere() -> bool:
+            last[:] = await self.predictions()
+            return all([it.candidate for it in made.challengers] == [challenger] for _, made in last)
+
+        await until(everywhere, f"{challenger} compared on every partition", 30)
+        return [made for _, made in last]
+
     def score(self, version: int, made: Prediction) -> float:
         """What the snapshot of a version says to the features of a prediction."""
         part = self.read(version).part(version)
