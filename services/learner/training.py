@@ -71,6 +71,7 @@ class TrainDriver(Driver):
         self._examples = deployment.topic("examples")
         self._watcher = readback.Watcher(deployment.settings)
         self._checked_control = False
+        self._barrier: int | None = None
         self._measured_at = 0
         self._came_in: list[int] = []
 
@@ -89,15 +90,19 @@ class TrainDriver(Driver):
             self._checked_control = True
             if self.core.control_due(self._deployment.spec_hash):
                 self._require_allowed()
-                output.to("examples", 0).append(self._control(now))
+                control = self._control(now)
+                rehearse(control)
+                output.to("examples", 0).append(Out(b"control", encode(control), now))
         finished = await self._versions(now)
         self._measure(now)
         self._add_live(output, now)
         return output if output.sends or finished else None
 
     async def _caught_up(self, positions: Mapping[str, int]) -> bool:
-        _, high = await self._watcher.bounds(self._examples, 0)
-        return positions[self._examples] >= high
+        """Whether the log has been read up to the high watermark of when this was first asked."""
+        if self._barrier is None:
+            _, self._barrier = await self._watcher.bounds(self._examples, 0)
+        return positions[self._examples] >= self._barrier
 
     def _require_allowed(self) -> None:
         """SettingsError for a pipeline file that the model's history cannot go on under."""
@@ -111,11 +116,11 @@ class TrainDriver(Driver):
                 f"the pipeline file has changed in a way that {self._deployment.name} cannot take: {told}"
             )
 
-    def _control(self, now: int) -> Out:
+    def _control(self, now: int) -> Control:
         spec = self._deployment.spec
         record = Control(uuid7(now, secrets.randbits(RANDOM_BITS)), self._deployment.spec_hash, canonical(spec))
         _log.info("control record", spec=record.spec)
-        return Out(b"control", encode(record), now)
+        return record
 
     def _add_live(self, output: Output, now: int) -> None:
         if not self.core.live_due(now):
@@ -198,6 +203,19 @@ class TrainDriver(Driver):
             await asyncio.gather(self._upload, return_exceptions=True)
         await self._watcher.close()
         await self._client.close()
+
+
+def rehearse(control: Control) -> None:
+    """Make and dump every candidate before the log holds them for ever; SettingsError for one that cannot be."""
+    try:
+        fold = Fold()
+        fold.apply(control, 0)
+        fold.snapshots()
+    except Exception as error:
+        raise SettingsError(
+            f"a candidate of the pipeline file cannot be used ({type(error).__name__}: {error}): correct "
+            "[[model.candidates]]; nothing was written to the examples"
+        ) from error
 
 
 def _name(kept: Mapping[str, Kept]) -> str:

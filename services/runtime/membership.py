@@ -43,6 +43,7 @@ class Membership(ConsumerRebalanceListener):
         self._fenced_at: dict[int, float] = {}
         self._generation = 0
         self._began_in: dict[int, int] = {}
+        self._ending: set[int] = set()
         self._wake = asyncio.Event()
         self._stopping = False
         self._gauge = metrics.LANES.labels(stage.name)
@@ -121,6 +122,9 @@ class Membership(ConsumerRebalanceListener):
 
     def _end(self, lane: Lane, number: int) -> None:
         """A lane that works finishes its batch; one that still restores is cancelled."""
+        if number in self._ending:
+            return
+        self._ending.add(number)
         lane.stop()
         if not lane.ready:
             self._tasks[number].cancel()
@@ -130,6 +134,7 @@ class Membership(ConsumerRebalanceListener):
             if not task.done():
                 continue
             del self._tasks[number], self.lanes[number]
+            self._ending.discard(number)
             if task.cancelled():
                 continue
             error = task.exception()

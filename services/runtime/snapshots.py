@@ -8,9 +8,12 @@ import os
 import re
 from pathlib import Path
 
+import structlog
+
 from services.domain.registry_api import MAX_SNAPSHOT_BYTES
 from services.runtime.registry_client import RegistryClient
 
+_log = structlog.get_logger()
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _KEEP = 64
 
@@ -32,7 +35,10 @@ class SnapshotCache:
         if cached is not None:
             return cached
         blob = await self._client.snapshot(name, version, sha256, min(size, MAX_SNAPSHOT_BYTES))
-        await self.put(blob)
+        try:
+            await self.put(blob)
+        except OSError as error:
+            _log.warning("a snapshot cannot be cached; it will be fetched again", error=str(error))
         return blob
 
     async def put(self, blob: bytes) -> str:
@@ -50,6 +56,7 @@ class SnapshotCache:
             if path.stat().st_size > MAX_SNAPSHOT_BYTES:
                 return None
             blob = path.read_bytes()
+            path.touch()  # what is used stays
         except OSError:
             return None
         return blob if hashlib.sha256(blob).hexdigest() == sha256 else None
@@ -61,7 +68,14 @@ class SnapshotCache:
         temporary = path.with_suffix(f".{os.getpid()}")
         temporary.write_bytes(blob)
         temporary.replace(path)
-        kept = sorted(self._folder.iterdir(), key=lambda file: file.stat().st_mtime, reverse=True)
-        for stale in kept[_KEEP:]:
+        for stale in sorted(self._folder.iterdir(), key=_age)[_KEEP:]:
             stale.unlink(missing_ok=True)
         return sha256
+
+
+def _age(file: Path) -> float:
+    """Newest first; what another process has removed meanwhile comes last."""
+    try:
+        return -file.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -24,29 +24,35 @@ class Refusals:
 
     def __init__(self, pipeline: str) -> None:
         self._pipeline = pipeline
-        self._open: dict[str, tuple[str, str]] = {}
+        self._open: dict[str, tuple[str, str, int]] = {}
         self._pending: list[Out] = []
 
-    def refused(self, cause: str, message: str, record: AliasRecord | None) -> None:
-        """Something was refused; told once a cause."""
+    def refused(self, cause: str, message: str, record: AliasRecord | None, number: int) -> None:
+        """Something was refused; told once a cause. ``number`` (a revision or an offset) tells one episode from the next."""
         if cause in self._open or len(self._open) >= _MAX_OPEN:
             return
-        self._open[cause] = (record.alias if record else cause, message)
-        self._raise(cause, message, record, resolved=False)
+        self._open[cause] = (record.alias if record else cause, message, number)
+        self._raise(cause, message, record, number, resolved=False)
 
     def recovered(self, record: AliasRecord) -> None:
         """The alias is served as asked, by another version or by one it had before: what was refused for it is over."""
-        for cause in [cause for cause, (alias, _) in self._open.items() if alias == record.alias]:
-            _, message = self._open.pop(cause)
-            self._raise(cause, f"{message}; version {record.version} is served now", record, resolved=True)
+        for cause in [cause for cause, (alias, _, _) in self._open.items() if alias == record.alias]:
+            _, message, number = self._open.pop(cause)
+            self._raise(cause, f"{message}; version {record.version} is served now", record, number, resolved=True)
+
+    def accepted(self, cause: str) -> None:
+        """What this cause is about is as it should be again."""
+        if cause in self._open:
+            _, message, number = self._open.pop(cause)
+            self._raise(cause, f"{message}; a later record is good", None, number, resolved=True)
 
     def take(self) -> list[Out]:
         """The alerts to send now."""
         pending, self._pending = self._pending, []
         return pending
 
-    def _raise(self, cause: str, message: str, record: AliasRecord | None, *, resolved: bool) -> None:
-        incident = hashlib.sha256(f"{self._pipeline}/scoring/{cause}".encode()).hexdigest()[:32]
+    def _raise(self, cause: str, message: str, record: AliasRecord | None, number: int, *, resolved: bool) -> None:
+        incident = hashlib.sha256(f"{self._pipeline}/scoring/{cause}/{number}".encode()).hexdigest()[:32]
         now = time.time_ns() // 1_000_000
         model = ModelRef(record.name, record.candidate, record.version, record.examples_offset) if record else None
         alert = Alert(
@@ -62,6 +68,8 @@ class Refusals:
             suspects=[],
             model=model,
             detected_at=from_ms(now),
-            position=Position(topic_name(self._pipeline, "models" if record else "parameters"), 0, -1),
+            position=Position(
+                topic_name(self._pipeline, "models" if record else "parameters"), 0, -1 if record else number
+            ),
         )
         self._pending = [*self._pending, Out(incident.encode(), encode(alert), now)][-_MAX_OPEN:]

@@ -21,6 +21,7 @@ from services.domain.served import Part, Served, assemble
 from services.domain.signing import SignatureError
 from services.runtime import metrics
 from services.runtime.registry_client import RegistryError, RegistryUnavailable
+from services.runtime.settings import SettingsError
 from services.runtime.snapshots import SnapshotCache
 from services.scoring.alerts import Refusals
 
@@ -47,21 +48,26 @@ class Follower:
         self._live_position = ("", -1)
         self._stored: dict[str, Part] = {}
         self._refused: set[str] = set()
+        self._unusable = ""
         self._came_in: list[int] = []
         self._started_ms = time.time_ns() // 1_000_000
         self._wake = asyncio.Event()
         self._first = asyncio.Event()
 
     async def ready(self) -> None:
-        """Wait until there is a champion to serve."""
+        """Wait until there is a champion to serve; SettingsError when the only one is signed with another key."""
         await self._first.wait()
+        if self.served is None:
+            raise SettingsError(
+                f"there is no champion to serve: {self._unusable}. Give scoring the learner's RIVERMILL_SIGNING_KEY"
+            )
 
     async def on_decision(self, value: bytes, offset: int) -> None:
         """A record of ``models``; a lower revision of an alias is ignored."""
         try:
             record = _DECISION.decode(value)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            self._refuse("undecodable", f"models/{offset}", f"a record of models cannot be read: {error}")
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            self._refuse("undecodable", f"models/{offset}", f"a record of models cannot be read: {error}", offset)
             return
         known = self._aliases.get(record.alias)
         if record.name == self._name and (known is None or record.revision > known.revision):
@@ -76,11 +82,12 @@ class Follower:
                 return
             self._live = live.parts(parameters, self._name)
         except SignatureError as error:
-            self._refuse("signature", "parameters", str(error))
+            self._refuse("signature", "parameters", str(error), offset)
             return
-        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, KeyError) as error:
-            self._refuse("undecodable", "parameters", f"live parameters at offset {offset} cannot be read: {error}")
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, KeyError) as error:
+            self._refuse("undecodable", "parameters", f"live parameters cannot be read: {error}", offset)
             return
+        self.refusals.accepted("parameters")
         self._live_position = live.position(parameters)
         self.label_came_in_ms = parameters.label_came_in_ms
         fresh = [came_in for came_in in parameters.labels_came_in_ms if came_in >= self._started_ms]
@@ -138,9 +145,18 @@ class Follower:
         except RegistryUnavailable as error:
             _log.warning("a snapshot cannot be fetched; trying again", version=record.version, error=str(error))
             return False
-        except (RegistryError, ValueError, KeyError) as error:
+        except (RegistryError, OSError, ValueError, KeyError) as error:
             self._refused.add(sha256)
-            self._refuse(_reason(error), f"{record.alias}/{record.version}", f"{what} is refused: {error}", record)
+            self._refuse(
+                _reason(error),
+                f"{record.alias}/{record.version}",
+                f"{what} is refused: {error}",
+                record.revision,
+                record,
+            )
+            if isinstance(error, SignatureError) and record.alias == CHAMPION and self.served is None:
+                self._unusable = str(error)
+                self._first.set()
         return True
 
     def _assemble(self, how: str) -> None:
@@ -171,10 +187,10 @@ class Follower:
     def _staleness(self) -> float:
         return max(0.0, time.time() - self.label_came_in_ms / 1000) if self.label_came_in_ms else 0.0
 
-    def _refuse(self, reason: str, cause: str, message: str, record: AliasRecord | None = None) -> None:
+    def _refuse(self, reason: str, cause: str, message: str, number: int, record: AliasRecord | None = None) -> None:
         metrics.REFUSED.labels(reason).inc()
         _log.error("refused; the old state keeps serving", cause=cause, error=message)
-        self.refusals.refused(cause, message, record)
+        self.refusals.refused(cause, message, record, number)
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from services.learner.training import rehearse
+from services.runtime.settings import SettingsError
+from tests.unit.stream import control, spec
+
+FACTORY = """
+[[model.candidates]]
+name = "own"
+factory = "{place}"
+"""
+
+
+def test_a_pipeline_whose_candidates_can_be_made_passes() -> None:
+    """Linear candidates are made and dumped without a word."""
+    rehearse(control(spec()))
+
+
+@pytest.mark.parametrize("place", ["nowhere.at.all:make", "json:dumps", "json:no_such_function"])
+def test_a_candidate_that_cannot_be_made_never_gets_into_the_log(place: str) -> None:
+    """A factory that cannot be imported or makes no estimator is one clear error, before any control record."""
+    with pytest.raises(SettingsError, match=r"candidate .* cannot be used .* nothing was written"):
+        rehearse(control(spec(FACTORY.format(place=place))))

@@ -1,0 +1,141 @@
+"""The follower over a real cache of snapshots; no registry is needed for what is in the cache."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from schemas.alerts import Alert
+from schemas.codec import encode
+from schemas.models import AliasRecord
+from services.domain import live, snapshot
+from services.learner.core.fold import Fold
+from services.runtime.registry_client import RegistryClient
+from services.runtime.settings import SettingsError
+from services.runtime.snapshots import SnapshotCache
+from services.scoring.follower import Follower
+from tests.unit.stream import LOG_ID, control, examples, spec
+
+KEY, OTHER = b"the-learner's-own-key", b"somebody-else's-key!!"
+
+
+def taught() -> Fold:
+    fold = Fold()
+    fold.apply(control(spec()), 0)
+    for offset, example in enumerate(examples(100), 1):
+        fold.apply(example, offset)
+    return fold
+
+
+def following(folder: Path, scenario: Callable[[Follower, SnapshotCache], Awaitable[None]]) -> None:
+    async def run() -> None:
+        client = RegistryClient("http://127.0.0.1:1", attempts=1)
+        cache = SnapshotCache(folder, client)
+        follower = Follower("flights", (KEY,), cache)
+        task = asyncio.create_task(follower.run())
+        try:
+            async with asyncio.timeout(20):
+                await scenario(follower, cache)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await client.close()
+
+    asyncio.run(run())
+
+
+async def champion(cache: SnapshotCache, key: bytes, version: int = 1) -> bytes:
+    """A decision for the first candidate's snapshot of now, signed with ``key``."""
+    taken = taught().snapshots()[0]
+    sha256 = await cache.put(taken.blob)
+    record = AliasRecord(
+        alias="champion", revision=version, name="flights", candidate=taken.candidate, version=version, live=False,
+        snapshot_sha256=sha256, signature=snapshot.sign(taken.blob, key), size=len(taken.blob), spec="0" * 16,
+        log_id=LOG_ID, examples_offset=101, previous=None, actor="test", reason="", at=datetime(2013, 1, 2, tzinfo=UTC),
+    )  # fmt: skip
+    return encode(record)
+
+
+def parameters(key: bytes) -> bytes:
+    fold = taught()
+    built = fold.live(dict.fromkeys(fold.learners, 1))
+    assert built is not None
+    return live.seal(built, key)
+
+
+def told(follower: Follower) -> list[Alert]:
+    return [msgspec.json.decode(out.value or b"", type=Alert) for out in follower.refusals.take()]
+
+
+def test_a_champion_in_the_cache_is_served_without_a_registry(tmp_path: Path) -> None:
+    """What the cache holds is verified and served, though the registry cannot be reached."""
+
+    async def scenario(follower: Follower, cache: SnapshotCache) -> None:
+        await follower.on_decision(await champion(cache, KEY), 0)
+        await follower.ready()
+        assert follower.served is not None
+        assert follower.served.champion.ref.version == 1
+
+    following(tmp_path, scenario)
+
+
+def test_another_signing_key_is_told_as_what_it_is(tmp_path: Path) -> None:
+    """With a champion signed by another key and nothing else to serve, waiting ends with an error that names the key."""
+
+    async def scenario(follower: Follower, cache: SnapshotCache) -> None:
+        await follower.on_decision(await champion(cache, OTHER), 0)
+        with pytest.raises(SettingsError, match="RIVERMILL_SIGNING_KEY"):
+            await follower.ready()
+
+    following(tmp_path, scenario)
+
+
+def test_refused_live_parameters_are_an_incident_that_ends(tmp_path: Path) -> None:
+    """Parameters under another key open an incident; good ones resolve it, and a second episode has its own id."""
+
+    async def scenario(follower: Follower, cache: SnapshotCache) -> None:  # noqa: ARG001 - no snapshot is needed
+        await follower.on_parameters(parameters(OTHER), 7)
+        await follower.on_parameters(parameters(OTHER), 8)
+        (opened,) = told(follower)
+        assert (opened.state, opened.position.offset) == ("opened", 7)
+        await follower.on_parameters(parameters(KEY), 9)
+        (resolved,) = told(follower)
+        assert (resolved.state, resolved.incident_id) == ("resolved", opened.incident_id)
+        await follower.on_parameters(parameters(OTHER), 10)
+        (again,) = told(follower)
+        assert again.incident_id != opened.incident_id
+
+    following(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"[" * 100_000, b"\xff", b"null"])
+def test_no_control_record_ends_the_follower(tmp_path: Path, value: bytes) -> None:
+    """A control record that cannot be read is refused and told, whatever its bytes."""
+
+    async def scenario(follower: Follower, cache: SnapshotCache) -> None:  # noqa: ARG001 - no snapshot is needed
+        await follower.on_decision(value, 1)
+        await follower.on_parameters(value, 2)
+        assert {alert.state for alert in told(follower)} == {"opened"}
+
+    following(tmp_path, scenario)
+
+
+def test_a_version_that_is_used_stays_in_the_cache(tmp_path: Path) -> None:
+    """Of more snapshots than the cache keeps, the one that is read again and again is not the one that goes."""
+
+    async def run() -> None:
+        client = RegistryClient("http://127.0.0.1:1", attempts=1)
+        cache = SnapshotCache(tmp_path, client)
+        pinned = await cache.put(b"pinned")
+        for number in range(100):
+            await cache.put(b"version %d" % number)
+            assert await cache.get("flights", 1, pinned) == b"pinned"
+        await client.close()
+
+    asyncio.run(run())
+    assert len(list(tmp_path.iterdir())) <= 64
