@@ -29,6 +29,7 @@ from services.cli.supervise import Supervisor
 _LOOK_EVERY_S, _LINE_EVERY_S, _SETTLE_S = 1.0, 5.0, 120.0
 _ALERT = msgspec.json.Decoder(Alert)
 _KILOMETRES = "kilometres"
+_DAYS_BEFORE_KILOMETRES = 44
 _PREDICTING = {"raw events", "re-keyed", "clean events", "scoring"}
 """The equations that are right once every raw event has its prediction."""
 
@@ -112,9 +113,13 @@ class Demo:
         if self._wanted.dirt:
             kinds = ", ".join(kind.replace("_", " ") for kind in (*EVENT_DIRT, *LABEL_DIRT))
             self.console.print(
-                f"On purpose, {self._wanted.dirt:.1%} of the flights are soiled (seed {self._wanted.seed}): {kinds}.\n"
-                "And from 14 to 21 February distances arrive in kilometres: an alert must name `distance`.\n"
+                f"On purpose, {self._wanted.dirt:.1%} of the flights are soiled (seed {self._wanted.seed}): {kinds}."
             )
+            if self._wanted.days > _DAYS_BEFORE_KILOMETRES:
+                self.console.print(
+                    "And from 14 to 21 February distances arrive in kilometres: an alert must name `distance`."
+                )
+            self.console.print()
 
     async def _follow_alerts(self) -> None:
         deployment = self.supervisor.deployment
