@@ -44,7 +44,9 @@ def from_files(spec: Spec, events: Path, labels: Path, lag: timedelta = timedelt
     return merged, len(merged)
 
 
-def flights(days: int, dirt: float, seed: int, lag: timedelta = timedelta()) -> tuple[Iterator[Raw], int]:
+def flights(
+    days: int, dirt: float, seed: int, lag: timedelta = timedelta(), limit: int | None = None
+) -> tuple[Iterator[Raw], int]:
     """The flights of the first ``days`` days of 2013, a share ``dirt`` of them soiled; and about how many records.
 
     With dirt, distances arrive in kilometres from 14 to 21 February, as in ``rivermill demo``.
@@ -52,7 +54,7 @@ def flights(days: int, dirt: float, seed: int, lag: timedelta = timedelta()) -> 
     from examples.flights import data  # noqa: PLC0415 - only this example needs the data set
     from examples.flights import dirt as soiling  # noqa: PLC0415 - as above
 
-    sends = soiling.soil(data.flights(days), dirt, seed, kilometres=dirt > 0)
+    sends = soiling.soil(data.flights(days, limit), dirt, seed, kilometres=dirt > 0)
     raws = (Raw(send.kind, send.at * 1000, send.key, send.value) for send in sends)
     return delayed(raws, lag), days * _FLIGHTS_RECORDS_A_DAY
 

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from schemas.alerts import Alert
 from services.cli.account import Account
+from services.cli.demo_compare import AGREE_WITHIN, Compared
 from services.cli.live_view import incident_line
 from services.cli.scrape import Process, Sample
 from services.cli.supervise import Supervisor
@@ -26,7 +27,11 @@ _TOLD_WITHIN = timedelta(days=2)
 
 
 class Result(msgspec.Struct):
-    """The demo's measurements, for programs (``--json``). Times are seconds; ``throughput`` is raw events a second."""
+    """The demo's measurements, for programs (``--json``). Times are seconds; ``throughput`` is raw events a second.
+
+    ``freshness_median_s`` ends at the commit of the first predictions made with a label, ``label_lag_median_s`` at the
+    arrival of their events: those have waited to be scored meanwhile, and a backtest knows no such wait.
+    """
 
     days: int
     speed: str
@@ -34,6 +39,7 @@ class Result(msgspec.Struct):
     predicted_in_s: float | None
     throughput: float | None
     freshness_median_s: float | None
+    label_lag_median_s: float | None
     candidate: str | None
     metrics: dict[str, dict[str, float]]
     processes: dict[str, Process]
@@ -43,6 +49,7 @@ class Result(msgspec.Struct):
     drift_recovered: bool | None
     settled: bool
     account: Account
+    compared: Compared | None
 
 
 def drift_told(alerts: Sequence[Alert], until: datetime) -> tuple[bool | None, bool | None]:
@@ -112,6 +119,12 @@ def show(console: Console, result: Result) -> None:
     for candidate, metrics in result.metrics.items():
         mark = " (champion)" if candidate == result.candidate else ""
         console.print(f"  {candidate}{mark}: {_metrics(metrics)}")
+    if (both := result.compared) is not None:
+        console.print(
+            f"  {both.candidate} in a backtest of the same events, labels {both.label_lag_s / 3600:.1f} h late as they were "
+            f"here: {_metrics(both.backtest)}"
+        )
+        _verdict(console, both.agree, f"live and backtest agree: AUC within {AGREE_WITHIN}")
     if result.freshness_median_s is not None:
         console.print(
             f"  freshness: {result.freshness_median_s * 1000:.0f} ms from a label to predictions made with it (median)"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from examples.flights.dirt import EVENT_DIRT, LABEL_DIRT, Send, soil
 from examples.flights.replay import Replay
 from schemas.alerts import Alert
 from services.cli import demo_end, follow, live_view
+from services.cli.demo_compare import Compared, compared
 from services.cli.demo_end import Result
 from services.cli.scrape import Sample, Scraper
 from services.cli.settle import take_account, wait_settled
@@ -181,18 +182,29 @@ class Demo:
         return f"{day}  {replay.progress.events:,} events, {replay.progress.labels:,} labels"
 
     async def _result(self, replay: Replay, sample: Sample, *, settled: bool) -> Result:
-        wanted = self._wanted
+        wanted, deployment = self._wanted, self.supervisor.deployment
+        metrics = await demo_end.final_metrics(self.supervisor, sample)
         current = datetime.fromtimestamp(replay.progress.current or 0, UTC)
         found, recovered = demo_end.drift_told(self.alerts, current) if self._wanted.dirt else (None, None)
         took = self._predicted_s
         return Result(
             days=wanted.days, speed=str(wanted.speed), first_prediction_s=self._first_prediction_s, predicted_in_s=took,
             throughput=replay.progress.events / took if took else None, freshness_median_s=sample.freshness_median_s,
-            candidate=sample.candidate, metrics=await demo_end.final_metrics(self.supervisor, sample),
+            label_lag_median_s=sample.label_lag_median_s, candidate=sample.candidate, metrics=metrics,
             processes=await demo_end.processes(self.supervisor, sample), restarts=self.supervisor.restarts,
             incidents=self.alerts, drift_found=found, drift_recovered=recovered, settled=settled,
-            account=await take_account(self.supervisor.deployment),
+            account=await take_account(deployment), compared=await self._compared(sample, metrics),
         )  # fmt: skip
+
+    async def _compared(self, sample: Sample, metrics: dict[str, dict[str, float]]) -> Compared | None:
+        """A replay at full speed has no pace at which labels could be late, and is not compared."""
+        wanted, late = self._wanted, sample.label_lag_median_s
+        if late is None or wanted.speed == math.inf:
+            return None
+        lag = timedelta(seconds=max(0.0, late * wanted.speed))
+        self.say("backtesting the same events, to compare")
+        replayed = (wanted.days, wanted.dirt, wanted.seed, wanted.flights)
+        return await compared(self.supervisor.deployment.spec, replayed, lag, sample.candidate, metrics)
 
 
 def _joined(first: Send | None, rest: Iterator[Send]) -> Iterator[Send]:

@@ -12,7 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 _STAGES = ("clean", "score", "join", "train", "summarise", "detect")
 _FRESHNESS = "rivermill_freshness_seconds_bucket"
+_LABEL_LAG = "rivermill_label_lag_seconds_bucket"
 Labels = dict[str, str]
+Buckets = dict[float, float]
 
 
 class Process(msgspec.Struct):
@@ -33,6 +35,7 @@ class Sample(msgspec.Struct):
     version: int | None = None
     staleness_s: float | None = None
     freshness_median_s: float | None = None
+    label_lag_median_s: float | None = None
     prequential: dict[str, dict[str, float]] = {}
     missing: list[str] = []
 
@@ -52,13 +55,14 @@ class Scraper:
         """One scrape of everything."""
         texts = await asyncio.gather(*(self._text(url) for url in self._endpoints.values()))
         sample = Sample(time.monotonic(), {stage: {} for stage in _STAGES}, dict.fromkeys(_STAGES, 0), {})
-        buckets: dict[float, float] = {}
+        buckets: dict[str, Buckets] = {_FRESHNESS: {}, _LABEL_LAG: {}}
         for name, text in zip(self._endpoints, texts, strict=True):
             if text is None:
                 sample.missing.append(name)
             else:
                 _read(sample, name, text, buckets)
-        sample.freshness_median_s = quantile(buckets, 0.5)
+        sample.freshness_median_s = quantile(buckets[_FRESHNESS], 0.5)
+        sample.label_lag_median_s = quantile(buckets[_LABEL_LAG], 0.5)
         return sample
 
     async def close(self) -> None:
@@ -73,7 +77,7 @@ class Scraper:
         return response.text if response.is_success else None
 
 
-def _read(sample: Sample, process: str, text: str, buckets: dict[float, float]) -> None:
+def _read(sample: Sample, process: str, text: str, buckets: dict[str, Buckets]) -> None:
     used = Process(0.0, 0.0)
     for family in text_string_to_metric_families(text):
         for name, labels, value, *_ in family.samples:
@@ -81,9 +85,9 @@ def _read(sample: Sample, process: str, text: str, buckets: dict[float, float]) 
                 used.cpu_seconds = value
             elif name == "process_resident_memory_bytes":
                 used.resident_mb = value / 1e6
-            elif name == _FRESHNESS:
+            elif name in buckets:
                 bound = float(labels["le"])
-                buckets[bound] = buckets.get(bound, 0.0) + value
+                buckets[name][bound] = buckets[name].get(bound, 0.0) + value
             elif name.startswith("rivermill_"):
                 _take(sample, name, labels, value)
     sample.processes[process] = used

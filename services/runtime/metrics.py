@@ -32,30 +32,18 @@ RESTORE_SECONDS = Histogram(
 )
 PAUSED = Gauge("rivermill_input_paused", "1 while a bound keeps the lane from reading this input", (*_LANE, "input"))
 
+_FRESH = (
+    0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.225, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0,
+)  # fmt: skip
 FRESHNESS_SECONDS = Histogram(
     "rivermill_freshness_seconds",
     "From a raw label's arrival to the commit of the first predictions made with it",
-    buckets=(
-        0.025,
-        0.05,
-        0.075,
-        0.1,
-        0.125,
-        0.15,
-        0.175,
-        0.2,
-        0.225,
-        0.25,
-        0.3,
-        0.4,
-        0.5,
-        0.75,
-        1.0,
-        2.5,
-        5.0,
-        10.0,
-        30.0,
-    ),
+    buckets=_FRESH,
+)
+LABEL_LAG_SECONDS = Histogram(
+    "rivermill_label_lag_seconds",
+    "From a raw label's arrival to that of the first event predicted with it: a backtest's --label-lag",
+    buckets=_FRESH,
 )
 STALENESS_SECONDS = Gauge("rivermill_serving_staleness_seconds", "Since the newest label in the serving state came in")
 SERVED_VERSION = Gauge("rivermill_served_version", "Version of the champion that is served", ("candidate",))

@@ -43,6 +43,8 @@ class ScoreDriver(Driver):
             self._generation = follower.generation
             self.core.serve(follower.served)
             self._came_in = follower.take_came_in()
+            for came_in in self._came_in:
+                metrics.LABEL_LAG_SECONDS.observe((batch[0].timestamp - came_in) / 1000)
         return self.core.process(batch, now)
 
     async def idle(self, now: int, positions: Mapping[str, int]) -> Output | None:  # noqa: ARG002 - alerts have no input

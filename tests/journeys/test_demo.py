@@ -22,10 +22,10 @@ def command(tmp_path: Path, *arguments: str) -> list[str]:
 
 @pytest.mark.timeout(300)
 def test_the_demo_on_a_slice_ends_with_an_account_that_balances(tmp_path: Path) -> None:
-    """Two days of soiled flights end with exit code 0, a balanced account, learned labels, and no process left."""
+    """Two days of soiled flights end with exit code 0, a balanced account, a backtest to compare, and no process left."""
     told = tmp_path / "result.json"
     done = subprocess.run(
-        command(tmp_path, "--days", "2", "--dirt", "0.2", "--speed", "max", "--exit", "--json", str(told)),
+        command(tmp_path, "--days", "2", "--dirt", "0.2", "--speed", "20000x", "--exit", "--json", str(told)),
         capture_output=True, text=True, check=False, timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -38,6 +38,9 @@ def test_the_demo_on_a_slice_ends_with_an_account_that_balances(tmp_path: Path) 
     assert not any(result.restarts.values()), done.stdout
     assert result.candidate == "logistic"
     assert result.metrics["logistic"]["examples"] > 1000
+    assert result.compared is not None
+    assert result.compared.live == result.metrics["logistic"]
+    assert 0 < result.compared.backtest["examples"] <= result.compared.live["examples"]
     assert {"cleaning", "scoring", "learner", "drift", "registry"} <= result.processes.keys()
     assert "The account balances." in done.stdout
     assert running.find(tmp_path / "demo") is None
