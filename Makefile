@@ -9,7 +9,7 @@ LOCKED := $(PIP) --no-deps --require-hashes
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit format venv requirements clean
+.PHONY: help demo test check lint unit format venv requirements clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -20,13 +20,14 @@ demo: venv ## Watch a model learn from a year's flights; options in ARGS="--days
 test: venv ## Run all tests, on a real Kafka broker (ARGS go to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: venv ## Lint, types, layers, generated files and unit tests: what must be green before a commit
+check: lint unit ## Lint, types, layers, generated files and unit tests: what must be green before a commit
+
+lint: venv ## Lint, types, layers and generated files
 	@echo "ruff check" && $(BIN)/ruff check .
 	@echo "ruff format --check" && $(BIN)/ruff format --check .
 	@echo "mypy" && $(BIN)/mypy
 	@echo "lint-imports" && $(BIN)/lint-imports
 	@echo "python -m schemas.generate --check" && $(BIN)/python -m schemas.generate --check
-	@$(BIN)/python -m pytest tests/unit
 
 unit: venv ## Run the unit tests alone: no broker, seconds
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
