@@ -7,8 +7,12 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from services.cli.broker import Broker, BrokerError
+
+settings.register_profile("untimed", deadline=None)  # a property is no faster on a busy machine
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
