@@ -2,8 +2,9 @@
 
 *Dense* columns are the numbers and the encoded numbers, standardised by running mean and variance (Welford; River's
 ``StandardScaler``) and held within ``CLIP`` deviations, so that one value far out (an inch of rain in an hour where
-there is nearly never any) does not move every weight; a missing one is 0. *Sparse* columns are one-hot: one a value of a boolean, a category or a cross
-(a missing value is a value), one for all values beyond ``max_values``, and one a number that says it is missing.
+there is nearly never any) does not move every weight; a missing one is 0. *Sparse* columns are one-hot: one a value of a
+boolean, a category or a cross (a missing value is a value), one for all values beyond ``max_values``, and one a number
+that says it is missing.
 
 The state is a function of the examples alone, so all candidates of a fold share one.
 """
@@ -11,18 +12,14 @@ The state is a function of the examples alone, so all candidates of a fold share
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain
 from math import isfinite, sqrt
-from typing import Any
 
 import msgspec
 
 from schemas.events import Value
 from services.domain.encodings import names as encoded_names
 from services.domain.plan import OTHER, Encoded, Features, Key, Plan, key_of
-
-CLIP = 3.0
-"""Deviations from the mean that a dense column shows at most."""
+from services.domain.standardise import CLIP, standardise
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -57,8 +54,8 @@ class Columns:
     """Standardisation and vocabulary of one plan. ``inverse`` holds 1 / deviation, or 0 where nothing varies yet."""
 
     __slots__ = (
+        "_dense",
         "_encoded",
-        "_encoded_names",
         "_fields",
         "counts",
         "inverse",
@@ -92,26 +89,26 @@ class Columns:
         for encoding in plan.encodings:
             self._encoded.append((encoding.name, start, start + len(encoding.half_lives)))
             start += len(encoding.half_lives)
-        self._encoded_names = [encoding.name for encoding in plan.encodings]
+        self._dense = standardise(plan.numbers, tuple((name, end - start) for name, start, end in self._encoded))
 
     def row(self, features: Features, encoded: Encoded) -> Row:
         """Compute a row, learning nothing."""
-        get = features.get
-        means = self.means
         sparse = [column(key(features), other) for key, column, other in self._fields]
-        values: list[Any] = [get(name) for name in self.plan.numbers]
-        for index, value in enumerate(values):
-            if value is None:
-                values[index] = means[index]
-                sparse.append(index)
-        values += chain.from_iterable(encoded.values())
-        if len(values) != len(means) or list(encoded) != self._encoded_names:  # made under another plan
-            del values[len(self.plan.numbers) :]
-            for name, start, end in self._encoded:
-                numbers = encoded.get(name)
-                values += numbers if numbers is not None and len(numbers) == end - start else means[start:end]
-        dense = [(value - mean) * scale for value, mean, scale in zip(values, means, self.inverse, strict=True)]
-        return Row(features, encoded, _clipped(dense), sparse)
+        try:
+            dense = self._dense(features, encoded, self.means, self.inverse, sparse)
+        except (KeyError, ValueError):  # made under another plan
+            del sparse[len(self._fields) :]
+            whole = dict.fromkeys(self.plan.numbers) | dict(features)
+            dense = self._dense(whole, self._aligned(encoded), self.means, self.inverse, sparse)
+        return Row(features, encoded, dense, sparse)
+
+    def _aligned(self, encoded: Encoded) -> dict[str, list[float]]:
+        """The plan's encodings: rows of the same name and length, means for the others."""
+        rows = {}
+        for name, start, end in self._encoded:
+            row = encoded.get(name)
+            rows[name] = row if row is not None and len(row) == end - start else self.means[start:end]
+        return rows
 
     def learn(self, features: Features, encoded: Encoded) -> Row | None:
         """Move the standardisation and the vocabulary by one example and compute its row after that.
