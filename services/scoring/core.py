@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
 from schemas.codec import encode
-from schemas.events import CleanEvent
-from schemas.predictions import Prediction
+from schemas.events import Value
+from schemas.predictions import ChallengerScore
 from services.domain.deadletters import dead_letter
 from services.domain.records import MAX_VALUE_BYTES, Incoming, Out, Output, Standing
 from services.domain.served import Served
 
-_decode = msgspec.json.Decoder(CleanEvent).decode
+
+class _Event(msgspec.Struct, gc=False):
+    """What is read of a record of ``events.clean``; its features are decoded to be scored, and passed on as they came."""
+
+    event_id: str
+    time: datetime
+    features: msgspec.Raw
+    spec: str
+
+
+class _Prediction(msgspec.Struct, gc=False):
+    """A record of ``predictions``, parts of which are JSON already."""
+
+    event_id: str
+    time: datetime
+    score: float
+    prediction: bool | float
+    model: msgspec.Raw
+    encodings_offset: int
+    challengers: list[ChallengerScore]
+    features: msgspec.Raw
+    encoded: dict[str, list[float]]
+    spec: str
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+_decode_features = msgspec.json.Decoder(dict[str, Value]).decode
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError)
 
 
@@ -49,14 +76,15 @@ class Score:
         output = Output()
         send = output.to("predictions", self._lane).append
         champion = served.champion.ref
+        model = msgspec.Raw(encode(champion))
         for record in batch:
             try:
                 event = _decode(record.value)  # type: ignore[arg-type]
+                features = _decode_features(event.features)
             except _UNREADABLE as error:
                 self._reject(output, record, "undecodable", f"not a clean event: {error}", error)
                 continue
             try:
-                features = event.features
                 encoded = served.encodings.encode(features)
                 score, challengers = served.score(features, encoded)
             except Exception as error:  # noqa: BLE001 - the champion may be any estimator; no event may stop the lane
@@ -64,9 +92,9 @@ class Score:
                 self._reject(output, record, "unscorable", message, error)
                 continue
             value = encode(
-                Prediction(
-                    event.event_id, event.time, score, score >= self._threshold if self._binary else score, champion,
-                    served.encodings_offset, challengers, features, encoded, event.spec,
+                _Prediction(
+                    event.event_id, event.time, score, score >= self._threshold if self._binary else score, model,
+                    served.encodings_offset, challengers, event.features, encoded, event.spec,
                 )
             )  # fmt: skip
             if len(value) > MAX_VALUE_BYTES - 1024:
