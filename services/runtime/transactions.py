@@ -7,7 +7,7 @@ back-off); another id need not. They never overlap: a later commit must not jump
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -40,24 +40,23 @@ class Publisher(Protocol):
 Sent = list["asyncio.Future[Any]"]
 
 
-async def _send(producer: AIOKafkaProducer, place: Place, outs: Iterable[Out], sent: Sent) -> None:
-    topic, partition = place
+def _batches(producer: AIOKafkaProducer, outs: Iterable[Out]) -> Iterator[Any]:
+    """The records as aiokafka's batches; an empty batch takes any record, however large."""
     batch = producer.create_batch()
     for out in outs:
-        record = {"key": out.key, "value": out.value, "timestamp": out.timestamp, "headers": out.headers}
-        if batch.append(**record) is None:
-            sent.append(await producer.send_batch(batch, topic, partition=partition))
+        while batch.append(timestamp=out.timestamp, key=out.key, value=out.value, headers=out.headers) is None:
+            yield batch
             batch = producer.create_batch()
-            batch.append(**record)
     if batch.record_count():
-        sent.append(await producer.send_batch(batch, topic, partition=partition))
+        yield batch
 
 
 async def _send_all(producer: AIOKafkaProducer, sends: Mapping[Place, Iterable[Out]]) -> Sent:
     sent: Sent = []
     try:
-        for place, outs in sends.items():
-            await _send(producer, place, outs, sent)
+        for (topic, partition), outs in sends.items():
+            for batch in _batches(producer, outs):
+                sent.append(await producer.send_batch(batch, topic, partition=partition))
     except BaseException:
         await asyncio.gather(*sent, return_exceptions=True)
         raise
