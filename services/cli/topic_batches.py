@@ -26,11 +26,11 @@ class ProduceError(RuntimeError):
 
 
 def producer(kafka: dict[str, Any]) -> AIOKafkaProducer:
-    """An idempotent producer with lz4 and large batches; ``kafka`` are aiokafka's connection arguments."""
+    """An idempotent producer with snappy and large batches; ``kafka`` are aiokafka's connection arguments."""
     return AIOKafkaProducer(
         **kafka,
         enable_idempotence=True,
-        compression_type="lz4",
+        compression_type="snappy",
         max_batch_size=_BATCH_BYTES,
         max_request_size=_MAX_REQUEST_BYTES,
     )

@@ -17,7 +17,6 @@ TRANSACTION_TIMEOUT_MS = 10_000
 SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_MS = 1_500
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
-_COMPRESSION = "lz4"
 _CLOSE_S = 2.0
 
 
@@ -27,9 +26,7 @@ def transactional_producer(settings: Settings, transactional_id: str) -> AIOKafk
         **settings.kafka(),
         transactional_id=transactional_id,
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-        max_batch_size=BATCH_BYTES,
-        max_request_size=MAX_REQUEST_BYTES,
-        compression_type=_COMPRESSION,
+        **_batching(settings),
     )
 
 
@@ -38,10 +35,16 @@ def idempotent_producer(settings: Settings) -> AIOKafkaProducer:
     return AIOKafkaProducer(
         **settings.kafka(),
         enable_idempotence=True,
-        max_batch_size=BATCH_BYTES,
-        max_request_size=MAX_REQUEST_BYTES,
-        compression_type=_COMPRESSION,
+        **_batching(settings),
     )
+
+
+def _batching(settings: Settings) -> dict[str, Any]:
+    return {
+        "max_batch_size": BATCH_BYTES,
+        "max_request_size": MAX_REQUEST_BYTES,
+        "compression_type": None if settings.compression == "none" else settings.compression,
+    }
 
 
 def reader(

@@ -13,6 +13,7 @@ from services.runtime.errors import OperatorError
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Delivery = Literal["exactly_once", "at_least_once"]
+Compression = Literal["snappy", "zstd", "lz4", "gzip", "none"]
 _KEY_MIN_BYTES = 16
 _MAX_PORT = 65535
 
@@ -30,6 +31,7 @@ class Settings:
     registry_token: str | None = field(default=None, repr=False)
     data_dir: Path = Path(".data")
     delivery: Delivery = "exactly_once"
+    compression: Compression = "snappy"
     signing_key: bytes | None = field(default=None, repr=False)
     signing_key_previous: bytes | None = field(default=None, repr=False)
     security_protocol: SecurityProtocol = "PLAINTEXT"
@@ -147,6 +149,7 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         registry_token=_secret(env, "RIVERMILL_REGISTRY_TOKEN"),
         data_dir=Path(env.get("RIVERMILL_DATA_DIR") or Settings.data_dir),
         delivery=_choice(env, "RIVERMILL_DELIVERY", Delivery, "exactly_once"),
+        compression=_choice(env, "RIVERMILL_COMPRESSION", Compression, "snappy"),
         signing_key=_key(env, "RIVERMILL_SIGNING_KEY"),
         signing_key_previous=_key(env, "RIVERMILL_SIGNING_KEY_PREVIOUS"),
         security_protocol=protocol,

@@ -23,6 +23,7 @@ def test_defaults_are_loopback() -> None:
         ("RIVERMILL_BROKER", "host:0"),
         ("RIVERMILL_REGISTRY_URL", "localhost:8080"),
         ("RIVERMILL_DELIVERY", "at_most_once"),
+        ("RIVERMILL_COMPRESSION", "zip"),
         ("RIVERMILL_WEB_PORT", "70000"),
         ("RIVERMILL_SIGNING_KEY", "short"),
         ("RIVERMILL_SECURITY_PROTOCOL", "SASL_SSL"),
