@@ -37,7 +37,8 @@ class Copy:
 
 
 async def make_stage(broker: str, pipeline: str, partitions: int = 2, **more: Any) -> Stage:
-    """Topics made, and the stage over them."""
+    """Topics made, and the stage over them; the event loop is told what the data plane tells its own."""
+    asyncio.get_running_loop().set_exception_handler(clients.ignore_futures_of_failed_producers)
     settings = Settings(broker=broker, slot=more.pop("slot", None))
     table = [
         Topic(
@@ -61,7 +62,6 @@ async def make_stage(broker: str, pipeline: str, partitions: int = 2, **more: An
 @asynccontextmanager
 async def running(stage: Stage) -> AsyncIterator[Membership]:
     """The stage as one member of its group, until the block ends."""
-    asyncio.get_running_loop().set_exception_handler(clients.ignore_futures_of_failed_producers)
     membership = Membership(stage)
     task = asyncio.create_task(membership.run())
     try:
