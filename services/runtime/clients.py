@@ -67,9 +67,13 @@ def reader(
 
 
 def member(settings: Settings, group: str, assignor: Any, instance: str | None) -> AIOKafkaConsumer:
-    """A group consumer for membership only: all its partitions are kept paused."""
+    """A group consumer for membership only: all its partitions are kept paused.
+
+    The end offsets that it is asked for are those up to which a lane may read: the last stable ones.
+    """
     return AIOKafkaConsumer(
         **settings.kafka(),
+        isolation_level="read_committed",
         group_id=group,
         group_instance_id=instance,
         partition_assignment_strategy=[assignor],

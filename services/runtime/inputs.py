@@ -109,12 +109,16 @@ class Inputs:
             if not buffer:
                 self.positions[place.topic] = max(self.positions[place.topic], self._position(place))
 
-    def lag(self) -> dict[str, int]:
-        """Committed records (and transaction markers) not processed yet by topic, as of the last fetch."""
-        return {
-            place.topic: max(0, (self._consumer.last_stable_offset(place) or 0) - self.positions[place.topic])
-            for place in self._places
-        }
+    def lag(self, ends: Mapping[str, int]) -> dict[str, int]:
+        """Offsets not processed yet by topic (records and transaction markers that may be read).
+
+        An input ends where the last fetch saw it end, or at its offset in ``ends`` if that is later.
+        """
+        lag = {}
+        for place in self._places:
+            end = max(self._consumer.last_stable_offset(place) or 0, ends.get(place.topic, 0))
+            lag[place.topic] = max(0, end - self.positions[place.topic])
+        return lag
 
     async def close(self) -> None:
         """Stop the consumer."""

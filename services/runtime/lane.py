@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import structlog
@@ -34,14 +34,17 @@ class CheckpointTooLargeError(OperatorError):
 class Lane:
     """Runs one lane until :meth:`stop` is called, it is fenced (FencedError), or something is really wrong.
 
-    ``moved_at`` (monotonic seconds) is when the lane last made progress or had nothing to do: health looks at it.
+    ``moved_at`` (monotonic seconds) is when the lane began, last moved on or last had nothing ahead: health looks at it.
+    ``ends`` is where each input ended when somebody else last looked: the lane's own fetches may have ceased unnoticed.
     """
 
     def __init__(self, stage: Stage, number: int) -> None:
         self.stage = stage
         self.number = number
         self.moved_at = time.monotonic()
+        self.ends: Mapping[str, int] = {}
         self.ready = False
+        self._reached = 0
         self._stopping = False
         self._limit = min(stage.max_batch, 500)
         self._group_offsets_at = 0.0
@@ -77,9 +80,10 @@ class Lane:
     async def _work(self, driver: Driver, publisher: Publisher, checkpoint: Checkpoint | None, began: float) -> None:
         await driver.ready()
         inputs = await Inputs.open(
-            self.stage.settings, self._topics(), self.number, checkpoint.inputs if checkpoint else {}
+            self.stage.settings, self.topics, self.number, checkpoint.inputs if checkpoint else {}
         )
         self._gauges.restored(time.monotonic() - began)
+        self.moved_at = time.monotonic()
         self.ready = True
         _log.info("lane runs", stage=self.stage.name, lane=self.number, positions=inputs.positions)
         try:
@@ -88,7 +92,9 @@ class Lane:
         finally:
             await inputs.close()
 
-    def _topics(self) -> Sequence[str]:
+    @property
+    def topics(self) -> Sequence[str]:
+        """Full names of the stage's inputs that have a partition for this lane."""
         return [topic for topic in self.stage.inputs if self.number < self.stage.counts[topic]]
 
     async def _turn(self, driver: Driver, publisher: Publisher, inputs: Inputs) -> None:
@@ -104,9 +110,14 @@ class Lane:
         effect = await driver.idle(time.time_ns() // 1_000_000, inputs.positions)
         if effect is not None:
             await self._commit(driver, publisher, inputs, effect, ())
-        lag, blocked = inputs.lag(), driver.blocked()
-        if batch or not any(records for topic, records in lag.items() if topic not in blocked):
+        self._note(inputs, driver.blocked())
+
+    def _note(self, inputs: Inputs, blocked: frozenset[str]) -> None:
+        """Whether the lane moves, for health, and what lies ahead, for the metrics."""
+        lag, reached = inputs.lag(self.ends), sum(inputs.positions.values())
+        if reached != self._reached or not any(records for topic, records in lag.items() if topic not in blocked):
             self.moved_at = time.monotonic()
+        self._reached = reached
         self._gauges.lag(lag, blocked)
 
     def _adapt(self, records: int, seconds: float) -> None:

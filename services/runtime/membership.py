@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
 
 from services.runtime import clients, metrics
 from services.runtime.assignor import LaneAssignor
@@ -32,12 +33,17 @@ class Membership(ConsumerRebalanceListener):
 
     A rebalance stops nothing by itself: the group proposes, transactional ids decide. Lanes that stay run on, lanes
     that leave finish their batch, lanes that come are started.
+
+    Every ``look_every_s`` seconds it tells the lanes where their inputs end; ``answered_at`` (monotonic seconds) is when
+    Kafka last answered that.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, look_every_s: float = 10.0) -> None:
         self.stage = stage
         self.lanes: dict[int, Lane] = {}
         self.assigned = False
+        self.answered_at = time.monotonic()
+        self._look_every_s = look_every_s
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._wanted: frozenset[int] = frozenset()
         self._fenced_at: dict[int, float] = {}
@@ -73,22 +79,40 @@ class Membership(ConsumerRebalanceListener):
         )
         self._consumer.subscribe(list(stage.inputs), listener=self)
         await self._consumer.start()
+        looking = asyncio.create_task(self._look(), name=f"{stage.name} looks where its inputs end")
         try:
             while not self._stopping:
-                await self._round()
+                await self._round(looking)
         finally:
+            looking.cancel()
             await self._end_all()
             await self._consumer.stop()
 
-    async def _round(self) -> None:
+    async def _round(self, looking: asyncio.Task[None]) -> None:
         await self._consumer.getmany(timeout_ms=0)
         self._reconcile()
-        waiters = {asyncio.ensure_future(self._wake.wait()), *self._tasks.values()}
-        _, pending = await asyncio.wait(waiters, timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
-        for waiter in pending - set(self._tasks.values()):
-            waiter.cancel()
+        woken = asyncio.ensure_future(self._wake.wait())
+        waiters = {woken, looking, *self._tasks.values()}
+        await asyncio.wait(waiters, timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
+        woken.cancel()
         self._wake.clear()
+        if looking.done():
+            looking.result()
         self._collect()
+
+    async def _look(self) -> None:
+        """Tell the lanes again and again where their inputs end; while Kafka does not answer, they know what they knew."""
+        places = [TopicPartition(topic, p) for topic, count in self.stage.counts.items() for p in range(count)]
+        while True:
+            try:
+                ends = await self._consumer.end_offsets(places)
+            except KafkaError as error:
+                _log.warning("cannot ask where the inputs end", stage=self.stage.name, error=repr(error))
+            else:
+                self.answered_at = time.monotonic()
+                for number, lane in self.lanes.items():
+                    lane.ends = {topic: ends[TopicPartition(topic, number)] for topic in lane.topics}
+            await asyncio.sleep(self._look_every_s)
 
     def _reconcile(self) -> None:
         """Start the lanes that came, stop those that left."""

@@ -15,17 +15,25 @@ from services.runtime.membership import Membership
 from services.runtime.stage import Stage
 
 _STALL_S = 30.0
+_LOOKS = 3
+"""How often within the stall limit a stage asks where its inputs end."""
 _STOP_S = 9.0
 _log = structlog.get_logger()
 
 
 class DataPlane(Service):
-    """Runs the stages; any exception of theirs is handed to ``fail``, which ends the process."""
+    """Runs the stages; any exception of theirs is handed to ``fail``, which ends the process.
 
-    def __init__(self, stages: Sequence[Stage], fail: Callable[[BaseException], Awaitable[None]]) -> None:
+    ``stall_s`` is how long a lane with records ahead may stand still, and Kafka may leave a stage without an answer.
+    """
+
+    def __init__(
+        self, stages: Sequence[Stage], fail: Callable[[BaseException], Awaitable[None]], stall_s: float = _STALL_S
+    ) -> None:
         super().__init__()
         self._fail = fail
-        self._memberships = [Membership(stage) for stage in stages]
+        self._stall_s = stall_s
+        self._memberships = [Membership(stage, stall_s / _LOOKS) for stage in stages]
         self._running: asyncio.Task[None] | None = None
 
     async def on_start(self) -> None:
@@ -58,25 +66,35 @@ class DataPlane(Service):
         await self._fail(error)
 
     def stalled(self) -> list[str]:
-        """Lanes with lag that have not moved for 30 s, as ``stage/lane``: the reason /healthz fails."""
+        """Lanes that stand still with records ahead that they may read, as ``stage/lane``: the reason /healthz fails.
+
+        What lies ahead is known from the lane's own fetches and from the membership's looks. A broker that is away
+        tells nothing new: a lane that was behind is stalled then, one that had read everything is not.
+        """
         now = time.monotonic()
         return [
             f"{membership.stage.name}/{number}"
             for membership in self._memberships
             for number, lane in membership.lanes.items()
-            if lane.ready and now - lane.moved_at > _STALL_S
+            if lane.ready and now - lane.moved_at > self._stall_s
         ]
 
     def unready(self) -> list[str]:
-        """What keeps the service from working: stages without an assignment, lanes that restore or wait."""
+        """What keeps the service from working: no assignment, no answer from Kafka, lanes that restore or wait."""
+        now = time.monotonic()
         waiting = [f"{m.stage.name}: no assignment yet" for m in self._memberships if not m.assigned]
+        unanswered = [
+            f"{m.stage.name}: Kafka has not told for {now - m.answered_at:.0f} s where the inputs end"
+            for m in self._memberships
+            if m.assigned and now - m.answered_at > self._stall_s
+        ]
         restoring = [
-            f"{m.stage.name}/{number}: restoring or waiting for what it needs"
+            f"{m.stage.name}/{number}: restoring or waiting for what it needs, for {now - lane.moved_at:.0f} s"
             for m in self._memberships
             for number, lane in m.lanes.items()
             if not lane.ready
         ]
-        return waiting + restoring
+        return waiting + unanswered + restoring
 
 
 def _unexpected(error: BaseException) -> BaseException | None:
