@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter, deque
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from services.cli.topic_batches import Keyed
@@ -19,13 +20,15 @@ class Load:
 
     ``expected`` counts what must be made of all that was given out: ``events`` and ``labels`` (cleaned),
     ``duplicates``, ``poison_events``, ``poison_labels``. ``more`` are further fields of every event from now on.
+    ``drifted`` are the numbers of the events whose y, which no label depends on, is raised by a tenth of its range.
     """
 
-    def __init__(self, prefix: str, begin: int = 0, *, seed: int = 7) -> None:
+    def __init__(self, prefix: str, begin: int = 0, *, seed: int = 7, drifted: Sequence[int] = ()) -> None:
         self.expected: Counter[str] = Counter()
         self.more: dict[str, object] = {}
         self._prefix = prefix
         self._next = begin
+        self._drifted = drifted
         self._random = random.Random(seed + begin)  # noqa: S311 - a reproducible stream, no secret
         self._due: deque[tuple[int, list[Keyed]]] = deque()
 
@@ -54,6 +57,8 @@ class Load:
         row |= self.more
         if number % 20 == 0:
             row |= {"vip": "Yes" if vip else "no", "color": f" {color.upper()}", "junk": number}
+        if number in self._drifted:
+            row["y"] = y + 0.2
         if number % 33 == 0:
             row["y"] = None
         value = json.dumps(row).encode()

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import msgspec
 import pytest
 
+from schemas.alerts import Alert
+from schemas.examples import Example, Record
 from schemas.outcomes import Outcome
+from schemas.summaries import Summary
 from services.cli.account import stage_totals
 from services.cli.positions import Checkpoints
 from services.cli.settle import take_account
 from services.domain import snapshot
+from services.drift.core.detect import Detect
 from tests.integration.load import Load
 from tests.integration.pipelines import PARTITIONS, Pipeline, file, fresh_name, send, until
 from tests.integration.refolding import read_version, refolded
@@ -26,6 +32,8 @@ READS = {
     "drift": ("summarise", "predictions"),
 }  # fmt: skip
 """Stage and total that tell how far a service is."""
+DRIFTED = range(3 * EVENTS + 1_000, 3 * EVENTS + 9_000)
+"""Numbers of the events that have drifted: while drift, the last of the services, is being killed."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +73,7 @@ async def killed_while_it_works(pipeline: Pipeline, service: str, stream: Load) 
 @pytest.mark.parametrize("service", list(READS))
 def test_a_service_killed_five_times_keeps_the_account(pipeline: Pipeline, service: str) -> None:
     """After kill -9 at five moments of 20,000 events every equation of the account holds, to the record."""
-    stream = Load(service, list(READS).index(service) * EVENTS)
+    stream = Load(service, list(READS).index(service) * EVENTS, drifted=DRIFTED)
 
     async def scenario() -> None:
         before = (await pipeline.totals())["clean"]
@@ -121,6 +129,52 @@ def test_refolding_the_examples_gives_the_last_snapshots(pipeline: Pipeline) -> 
             published, again = (await read_version(pipeline, version)).manifest, await refolded(pipeline, version)
             assert (again.canaries, again.examples) == (published.canaries, published.examples)
             assert len(published.canaries) == snapshot.CANARIES
+
+    asyncio.run(scenario())
+
+
+def test_every_record_is_summarised_once(pipeline: Pipeline) -> None:
+    """The parts of a lane, laid end to end, are its predictions (its examples, corrections aside), none missing or twice."""
+
+    async def scenario() -> None:
+        await pipeline.settle()
+        decode = msgspec.json.Decoder(Record).decode
+        parts: dict[tuple[str, int], list[Summary]] = defaultdict(list)
+        for part in await pipeline.decoded("summaries", Summary):
+            parts[part.source, part.lane].append(part)
+        offsets: dict[tuple[str, int], list[int]] = defaultdict(list)
+        for record in await pipeline.records("predictions"):
+            offsets["predictions", record.partition].append(record.offset)
+        for record in await pipeline.records("examples"):
+            example = decode(record.value)
+            if isinstance(example, Example) and example.corrects is None:
+                offsets["examples", 0].append(record.offset)
+        assert parts.keys() == offsets.keys()
+        for place, lane in parts.items():
+            rest = iter(offsets[place])
+            for part in lane:
+                taken = list(islice(rest, part.events))
+                assert (taken[0], taken[-1]) == (part.first_offset, part.last_offset)
+
+    asyncio.run(scenario())
+
+
+def test_every_alert_is_told_once(pipeline: Pipeline) -> None:
+    """The alerts are, byte for byte, what the summaries folded from their start give, and tell of the drift."""
+
+    async def scenario() -> None:
+        await pipeline.settle()
+        fold = Detect(pipeline.deployment.spec)
+        told = fold.process(await pipeline.records("summaries"), 0).to("alerts", 0)
+        found = [record for record in await pipeline.records("alerts") if record.key.startswith(b"drift-")]
+        assert [(record.key, record.value) for record in found] == [(out.key, out.value) for out in told]
+        alerts = [msgspec.json.decode(record.value, type=Alert) for record in found]
+        assert repeated([alert.alert_id for alert in alerts]) == []
+        lives: dict[str, list[str]] = defaultdict(list)
+        for alert in alerts:
+            lives[alert.incident_id].append(alert.state)
+        assert all(re.fullmatch("opened( updated)*( resolved)?", " ".join(states)) for states in lives.values())
+        assert "y" in {suspect.feature for alert in alerts for suspect in alert.suspects}
 
     asyncio.run(scenario())
 
