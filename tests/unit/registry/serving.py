@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -65,8 +64,3 @@ def serving(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[http
             server.should_exit = True
             thread.join()
     assert not failures
-
-
-def database_url(folder: Path) -> str:
-    """A file of the test's own, or the PostgreSQL database that ``RIVERMILL_TEST_DATABASE`` names, emptied each time."""
-    return os.environ.get("RIVERMILL_TEST_DATABASE") or f"sqlite:///{folder / 'registry.sqlite'}"
