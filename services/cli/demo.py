@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -16,12 +15,14 @@ from examples.flights.dirt import SEED, SHARE
 from examples.flights.replay import DAYS, SPEED, speed_of
 from services.cli.demo_run import Demo, Wanted
 from services.cli.interrupt import until_signal
-from services.cli.running import locked
+from services.cli.running import LOCK, locked
 from services.cli.supervise import Supervisor
 from services.cli.target import DEMO_DIR
 from services.runtime.settings import Settings, SettingsError
 
 PIPELINE = Path(examples.flights.__file__).parent / "pipeline.toml"
+MARK = "made-by-rivermill-demo"
+"""The file that tells a demo's data directory, which the next demo may empty, from any other."""
 
 
 def demo(
@@ -65,12 +66,19 @@ _KEPT = ("RIVERMILL_CACHE_DIR", "RIVERMILL_MAVEN_URL", "RIVERMILL_LOG_LEVEL", "R
 
 
 def _empty(data_dir: Path) -> None:
-    """Empty the data directory of an earlier demo; anything else is left alone."""
-    if not data_dir.exists() or not any(data_dir.iterdir()):
-        return
-    if not (data_dir / "up.lock").exists():
-        raise SettingsError(f"{data_dir} holds something that no demo has made: choose another --data-dir")
-    with locked(data_dir), suppress(FileNotFoundError):
+    """Empty the data directory of an earlier demo, and mark it as a demo's; SettingsError for any other that holds something."""
+    kept = {MARK, LOCK}
+    try:
+        found = {each.name for each in data_dir.iterdir()} if data_dir.exists() else set()
+    except OSError as error:
+        raise SettingsError(f"{data_dir} is no directory ({error.strerror}): choose another --data-dir") from error
+    if found - kept and MARK not in found:
+        raise SettingsError(
+            f"{data_dir} holds something that no demo has made (it lacks {MARK}), and a demo empties its directory: choose "
+            "another --data-dir, or remove it yourself"
+        )
+    with locked(data_dir):
+        (data_dir / MARK).touch()  # before anything goes, so that an interrupted demo can be started again
         for each in data_dir.iterdir():
-            if each.name != "up.lock":
-                shutil.rmtree(each) if each.is_dir() else each.unlink()
+            if each.name not in kept:
+                shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink(missing_ok=True)

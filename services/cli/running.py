@@ -14,7 +14,9 @@ import msgspec
 
 from services.runtime.settings import Settings, SettingsError
 
-_LOCK, _FILE, _KEY = "up.lock", "running.json", "signing.key"
+LOCK = "up.lock"
+"""Held by what runs on a data directory; it stays behind, empty."""
+_FILE, _KEY = "running.json", "signing.key"
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -32,7 +34,7 @@ def locked(data_dir: Path) -> Iterator[None]:
     """Hold the data directory for this process; SettingsError when another holds it. A kill releases it."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        file = (data_dir / _LOCK).open("a+")
+        file = (data_dir / LOCK).open("a+")
     except OSError as error:
         raise SettingsError(
             f"the data directory {data_dir} cannot be used ({error}): choose another with --data-dir or "
@@ -63,7 +65,7 @@ def find(data_dir: Path) -> Running | None:
     """What runs on a data directory; None when nothing does (a file left by a killed process does not count)."""
     try:
         found = msgspec.json.decode((data_dir / _FILE).read_bytes(), type=Running)
-        with (data_dir / _LOCK).open("r") as file:
+        with (data_dir / LOCK).open("r") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return found
