@@ -13,12 +13,12 @@ from cyclopts import Parameter
 import examples.flights
 from examples.flights.dirt import SEED, SHARE
 from examples.flights.replay import DAYS, SPEED, speed_of
+from services.cli import target
 from services.cli.demo_run import Demo, Wanted
 from services.cli.interrupt import until_signal
 from services.cli.running import LOCK, locked
 from services.cli.supervise import Supervisor
-from services.cli.target import DEMO_DIR
-from services.runtime.settings import Settings, SettingsError
+from services.runtime.settings import SettingsError
 
 PIPELINE = Path(examples.flights.__file__).parent / "pipeline.toml"
 MARK = "made-by-rivermill-demo"
@@ -33,7 +33,9 @@ def demo(
     exit_: Annotated[bool, Parameter(name="--exit", negative="", help="Stop when the account is drawn up.")] = False,
     seed: Annotated[int, Parameter(help="Which flights are soiled, and how.")] = SEED,
     dirt: Annotated[float, Parameter(help="The share of flights that is soiled; 0 also leaves out the drift.")] = SHARE,
-    data_dir: Annotated[Path, Parameter(help="Emptied at the start.")] = Settings.data_dir / DEMO_DIR,
+    data_dir: Annotated[
+        Path | None, Parameter(help="Emptied at the start. Default: `demo` in RIVERMILL_DATA_DIR, or `.data/demo`.")
+    ] = None,
     json: Annotated[Path | None, Parameter(name="--json", help="Write what was measured to this file.")] = None,
 ) -> int:
     """Replay the flights out of New York in 2013 through everything, and watch a model learn which will be late.
@@ -50,6 +52,7 @@ def demo(
         raise SettingsError(f"--speed is {speed!r}: expected a number such as 600x or 40000x, or max") from error
     if not 1 <= days <= 365 or not 0 <= dirt <= 1:  # noqa: PLR2004 - a year
         raise SettingsError("expected --days from 1 to 365 and --dirt from 0 to 1")
+    data_dir = data_dir or target.default_data_dir() / target.DEMO_DIR
     _empty(data_dir)
     supervisor = Supervisor(PIPELINE, data_dir, env=_environment(), usual_ports=True)
     run = Demo(supervisor, Wanted(days, flight_count, pace, seed, dirt))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from schemas.alerts import Alert
+from services.cli import target
 from services.cli.account import Account
 from services.cli.demo_compare import AGREE_WITHIN, Compared
 from services.cli.live_view import incident_line
@@ -24,6 +26,8 @@ from services.runtime.registry_client import RegistryError, connected
 DRIFT_FROM = datetime(2013, 2, 14, tzinfo=UTC)
 DRIFT_TO = datetime(2013, 2, 22, 5, tzinfo=UTC)
 _TOLD_WITHIN = timedelta(days=2)
+_ELSEWHERE = ("RIVERMILL_BROKER", "RIVERMILL_REGISTRY_URL", "RIVERMILL_SECURITY_PROTOCOL")
+"""Settings of a shell that lead a command, but never the demo, to another broker or registry."""
 
 
 class Result(msgspec.Struct):
@@ -139,13 +143,21 @@ def show(console: Console, result: Result) -> None:
     console.print(f"  CPU and memory: {used}")
 
 
-def look_next(console: Console, supervisor: Supervisor, data_dir: Path) -> None:
+def told_to_find(data_dir: Path) -> str:
+    """The option by which a command of the same shell finds this process's demo; empty if it does by itself."""
+    found = target.running_here(target.default_data_dir())
+    return "" if found is not None and found.pid == os.getpid() else f" --data-dir {shlex.quote(str(data_dir))}"
+
+
+def look_next(console: Console, supervisor: Supervisor) -> None:
     """Where to look now."""
     deployment = supervisor.deployment
-    told = "" if data_dir == Path(".data/demo") else f" --data-dir {data_dir}"
     console.print(f"\n[bold]Look next[/]\n  registry  {deployment.settings.registry_url}/")
     for name, url in supervisor.endpoints.items():
         console.print(f"  {name:<9} {url}/metrics")
+    if elsewhere := [name for name in _ELSEWHERE if os.environ.get(name)]:
+        console.print(f"  unset {' '.join(elsewhere)}  [dim]# or the commands ask there[/]")
+    told = told_to_find(supervisor.data_dir)
     for command in ("tail alerts --from-beginning", "tail predictions", "status", "deadletter list", "models log"):
         console.print(f"  rivermill {command}{told}")
 

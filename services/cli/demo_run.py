@@ -86,7 +86,7 @@ class Demo:
         if report is not None:
             await asyncio.to_thread(report.write_bytes, msgspec.json.format(msgspec.json.encode(result)))
         if stay:
-            demo_end.look_next(self.console, self.supervisor, self.supervisor.data_dir)
+            demo_end.look_next(self.console, self.supervisor)
             self.console.print("\nEverything runs on; Ctrl-C stops it.")
             await asyncio.Event().wait()
         return 0 if result.account.balanced else 1

@@ -29,6 +29,11 @@ DataDir = Annotated[
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON, for programs.")]
 
 
+def default_data_dir(env: Mapping[str, str] = os.environ) -> Path:
+    """The data directory of a command that is given none."""
+    return Path(env.get("RIVERMILL_DATA_DIR") or Settings.data_dir)
+
+
 def running_here(data_dir: Path) -> running.Running | None:
     """The ``up`` or ``demo`` that runs on this data directory."""
     return running.find(data_dir) or running.find(data_dir / DEMO_DIR)

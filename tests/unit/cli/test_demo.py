@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from services.cli import running
+from services.cli.__main__ import main
 from services.cli.demo import MARK, _empty
+from services.cli.demo_end import told_to_find
 from services.runtime.settings import SettingsError
 
 
@@ -38,3 +41,35 @@ def test_the_next_demo_empties_what_the_last_one_left(tmp_path: Path) -> None:
     assert (outside / "kept").exists()
     with running.locked(data), pytest.raises(SettingsError, match="another `rivermill up` runs"):
         _empty(data)
+
+
+def test_the_demo_lies_where_the_other_commands_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --data-dir it is `demo` in RIVERMILL_DATA_DIR."""
+    monkeypatch.setenv("RIVERMILL_DATA_DIR", str(tmp_path))
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "thesis").touch()
+    with pytest.raises(SystemExit, match="2"):
+        main(["demo"])
+    assert f"{tmp_path / 'demo'} holds something" in capsys.readouterr().err
+
+
+def test_the_advice_at_the_end_names_a_data_directory_only_where_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A demo that the commands find needs no option; one elsewhere, or behind an `up` that they find first, does."""
+    monkeypatch.setenv("RIVERMILL_DATA_DIR", str(tmp_path))
+    demo, other = tmp_path / "demo", tmp_path / "else where"
+
+    def running_on(place: Path, pid: int) -> None:
+        running.tell(place, running.Running(pid, "p.toml", "127.0.0.1:1", "http://127.0.0.1:2", {}))
+
+    with running.locked(other), running.locked(demo):
+        running_on(other, os.getpid())
+        assert told_to_find(other) == f" --data-dir '{other}'"
+        running_on(demo, os.getpid())
+        assert told_to_find(demo) == ""
+        with running.locked(tmp_path):
+            running_on(tmp_path, os.getpid() + 1)
+            assert told_to_find(demo) == f" --data-dir {demo}"
