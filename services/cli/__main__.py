@@ -67,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     _quiet()
+    sys.path.append("")  # the current directory, where `python -m services.learner` also finds a candidate's factory
     try:
         code = application(whole=given[:1] in ([], ["--help"], ["-h"]))(
             given, result_action="return_value", exit_on_error=True

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from schemas.topics import topics
 from services.domain.spec import Candidate, Encoding, Feature, Spec, duration, spec_hash
 from services.domain.spec_changes import changes
-from services.runtime.launch import load
 
 _TELLS = {
     "none": "no difference: the same hash, the same pipeline",
@@ -18,13 +16,16 @@ _TELLS = {
 }
 
 
-def check(path: Path, against: Spec | None = None) -> str:
-    """The pipeline in words and, given another one, what changes from that to this; SpecError for a bad file."""
-    spec = load(path)
-    parts = list(_described(spec))
-    if against is not None:
-        parts += ["", *_compared(against, spec)]
-    return "\n".join(parts)
+def described(spec: Spec) -> str:
+    """A pipeline in words."""
+    return "\n".join(_described(spec))
+
+
+def compared(old: Spec, new: Spec) -> str:
+    """What changes from one pipeline to another, and what that means for the one that runs."""
+    report = changes(old, new)
+    head = f"From {old.pipeline.name} {spec_hash(old)} to {new.pipeline.name} {spec_hash(new)}: {_TELLS[report.kind]}."
+    return "\n".join([head, *(f"  {item.kind}: {item.key}: {item.message}" for item in report.items)])
 
 
 def _described(spec: Spec) -> Iterator[str]:
@@ -56,12 +57,6 @@ def _topics(spec: Spec) -> str:
     told = f"{len(ours)} under {spec.pipeline.name}.*, {spec.topics.partitions} partitions each"
     told += f" but {shared} of one" if shared else ""
     return "; ".join([told, *foreign])
-
-
-def _compared(old: Spec, new: Spec) -> Iterator[str]:
-    report = changes(old, new)
-    yield f"From {old.pipeline.name} {spec_hash(old)} to {new.pipeline.name} {spec_hash(new)}: {_TELLS[report.kind]}."
-    yield from (f"  {item.kind}: {item.key}: {item.message}" for item in report.items)
 
 
 def _row(head: str, text: str) -> str:
