@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 import structlog
-from cyclopts import App, Group
+from cyclopts import App, CycloptsError, Group
 
 _RUN = Group("Run", sort_key=1)
 _LOOK = Group("Look", sort_key=2)
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.path.append("")  # the current directory, where `python -m services.learner` also finds a candidate's factory
     try:
         code = application(whole=given[:1] in ([], ["--help"], ["-h"]))(
-            given, result_action="return_value", exit_on_error=True
+            given, result_action="return_value", exit_on_error=False, print_error=False
         )
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again when it ends
@@ -95,6 +95,8 @@ def _explained(error: Exception) -> str | None:
     By name, since importing the modules that define them would cost every ``--help`` half a second.
     """
     names = {base.__name__ for base in type(error).__mro__}
+    if isinstance(error, CycloptsError):
+        return f"{error} Try `{' '.join(['rivermill', *(error.command_chain or ())])} --help`."
     if names & _TOLD:
         return str(error)
     if "KafkaError" in names:

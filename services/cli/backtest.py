@@ -11,31 +11,50 @@ from threading import Event
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from services.cli import backtest_input, backtest_shown, report, target, terminal
 from services.cli.backtest_measures import Period
 from services.cli.backtest_run import run
 from services.cli.offline import Raw
 from services.domain.spec import SpecError, duration
+from services.domain.spec_tables import MAX_PARTITIONS
 from services.runtime.launch import load
 from services.runtime.settings import SettingsError
 
 _STOPPED = 130
+_YEAR_DAYS = 365
 
 
 def backtest(
     pipeline: Annotated[Path, Parameter(help="The pipeline file.")],
+    /,
     *,
     events: Annotated[Path | None, Parameter(help="Raw events, .jsonl or .csv.")] = None,
     labels: Annotated[Path | None, Parameter(help="Their labels, .jsonl or .csv.")] = None,
     example: Annotated[
         Literal["flights"] | None, Parameter(help="In place of files: the flights that left New York in 2013.")
     ] = None,
-    days: Annotated[int, Parameter(help="Of the example: the first so many days.")] = 365,
-    dirt: Annotated[float, Parameter(help="Of the example: the share of records that is soiled.")] = 0.0,
-    seed: Annotated[int, Parameter(help="Of the example: which records are soiled, and how.")] = 2013,
-    partitions: Annotated[int | None, Parameter(help="In place of the pipeline file's.")] = None,
+    days: Annotated[
+        int,
+        Parameter(help="Of the example: the first so many days.", validator=validators.Number(gte=1, lte=_YEAR_DAYS)),
+    ] = _YEAR_DAYS,
+    dirt: Annotated[
+        float,
+        Parameter(
+            help="Of the example: the share of records that is soiled.", validator=validators.Number(gte=0, lte=1)
+        ),
+    ] = 0.0,
+    seed: Annotated[
+        int,
+        Parameter(
+            help="Of the example: which records are soiled, and how.", validator=validators.Number(gte=0, lt=2**32)
+        ),
+    ] = 2013,
+    partitions: Annotated[
+        int | None,
+        Parameter(help="In place of the pipeline file's.", validator=validators.Number(gte=1, lte=MAX_PARTITIONS)),
+    ] = None,
     label_lag: Annotated[str | None, Parameter(help="Labels come so much later than their time: 90s, 10m, 2h.")] = None,
     by: Annotated[Period | None, Parameter(help="Rows of the table. Default: at most 31 of them.")] = None,
     report_file: Annotated[Path | None, Parameter(name="--report", help="Write an HTML page with plots.")] = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from services.cli import broker_background
 from services.cli.target import DataDir, Json, running_here
@@ -20,7 +20,13 @@ command = App(
 @command.command
 def start(
     *,
-    port: Annotated[int, Parameter(help="Port to listen on; 0 takes the last one again, or a free one.")] = 0,
+    port: Annotated[
+        int,
+        Parameter(
+            help="Port to listen on; 0 takes the last one again, or a free one.",
+            validator=validators.Number(gte=0, lte=65535),
+        ),
+    ] = 0,
     data_dir: DataDir = Settings.data_dir,
 ) -> int:
     """Start Apache Kafka in the background and print its address; one that runs already is found.

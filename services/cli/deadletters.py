@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Annotated, Any
 
 import msgspec
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 from rich.markup import escape
 
 from schemas import deadletter as names
@@ -20,7 +20,7 @@ from services.runtime.launch import Deployment
 from services.runtime.settings import Settings, SettingsError
 
 command = App(name="deadletter", help="Look at what was refused: by which rule, and each record as it came.")
-_KEPT = 1000
+_MOST_LAST = 1000
 _SHOWN = 100
 
 
@@ -29,7 +29,9 @@ def list_(
     pipeline: target.Pipeline = None,
     *,
     rule: Annotated[str | None, Parameter(help="Only this rule's.")] = None,
-    last: Annotated[int, Parameter(help="Show so many of the newest.")] = 10,
+    last: Annotated[
+        int, Parameter(help="Show so many of the newest.", validator=validators.Number(gte=0, lte=_MOST_LAST))
+    ] = 10,
     broker: target.BrokerOption = None,
     data_dir: target.DataDir = Settings.data_dir,
     json: target.Json = False,
@@ -39,7 +41,7 @@ def list_(
     Try `rivermill deadletter list --rule time_ahead --last 3`.
     """
     deployment = target.deployment(pipeline, broker, data_dir)
-    counts, newest = asyncio.run(_read(deployment, rule, min(last, _KEPT)))
+    counts, newest = asyncio.run(_read(deployment, rule, last))
     if json:
         by_rule = [{"stage": stage, "rule": named, "count": count} for (stage, named), count in counts.most_common()]
         print_json({"rules": by_rule, "newest": newest})
@@ -61,6 +63,7 @@ def list_(
 @command.command
 def show(
     place: Annotated[str, Parameter(help="PARTITION/OFFSET, as `deadletter list` and `tail deadletter` have it.")],
+    /,
     pipeline: target.Pipeline = None,
     *,
     raw: Annotated[bool, Parameter(negative="", help="Write the original value's bytes, and nothing else.")] = False,
@@ -109,7 +112,7 @@ async def _read(
     deployment: Deployment, rule: str | None, last: int
 ) -> tuple[Counter[tuple[str, str]], list[dict[str, Any]]]:
     counts: Counter[tuple[str, str]] = Counter()
-    newest: deque[Any] = deque(maxlen=max(last, 0))
+    newest: deque[Any] = deque(maxlen=last)
     found = follow.records(deployment.settings, deployment.topic("deadletter"), last=None, follow=False)
     async with aclosing(found):
         async for record in found:

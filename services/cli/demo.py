@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 import examples.flights
+from examples.flights.data import YEAR_DAYS
 from examples.flights.dirt import SEED, SHARE
 from examples.flights.replay import DAYS, SPEED, speed_of
 from services.cli import target
@@ -27,12 +28,25 @@ MARK = "made-by-rivermill-demo"
 
 def demo(
     *,
-    days: Annotated[int, Parameter(help="How many days of 2013 to replay, 1 to 365.")] = DAYS,
-    flight_count: Annotated[int | None, Parameter(name="--flights", help="At most so many flights.")] = None,
+    days: Annotated[
+        int, Parameter(help="How many days of 2013 to replay.", validator=validators.Number(gte=1, lte=YEAR_DAYS))
+    ] = DAYS,
+    flight_count: Annotated[
+        int | None,
+        Parameter(name="--flights", help="At most so many flights.", validator=validators.Number(gte=1)),
+    ] = None,
     speed: Annotated[str, Parameter(help="How much faster than it was: 600x, 40000x, max.")] = f"{SPEED:.0f}x",
     exit_: Annotated[bool, Parameter(name="--exit", negative="", help="Stop when the account is drawn up.")] = False,
-    seed: Annotated[int, Parameter(help="Which flights are soiled, and how.")] = SEED,
-    dirt: Annotated[float, Parameter(help="The share of flights that is soiled; 0 also leaves out the drift.")] = SHARE,
+    seed: Annotated[
+        int, Parameter(help="Which flights are soiled, and how.", validator=validators.Number(gte=0, lt=2**32))
+    ] = SEED,
+    dirt: Annotated[
+        float,
+        Parameter(
+            help="The share of flights that is soiled; 0 also leaves out the drift.",
+            validator=validators.Number(gte=0, lte=1),
+        ),
+    ] = SHARE,
     data_dir: Annotated[
         Path | None, Parameter(help="Emptied at the start. Default: `demo` in RIVERMILL_DATA_DIR, or `.data/demo`.")
     ] = None,
@@ -50,8 +64,6 @@ def demo(
         pace = speed_of(speed)
     except ValueError as error:
         raise SettingsError(f"--speed is {speed!r}: expected a number such as 600x or 40000x, or max") from error
-    if not 1 <= days <= 365 or not 0 <= dirt <= 1:  # noqa: PLR2004 - a year
-        raise SettingsError("expected --days from 1 to 365 and --dirt from 0 to 1")
     data_dir = data_dir or target.default_data_dir() / target.DEMO_DIR
     _empty(data_dir)
     supervisor = Supervisor(PIPELINE, data_dir, env=_environment(), usual_ports=True)

@@ -7,13 +7,13 @@ import getpass
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 from rich.markup import escape
 
 from schemas.models import AliasRecord
 from services.cli import target
 from services.cli.terminal import console, print_json, table
-from services.domain.registry_api import CHAMPION, Alias, SetAlias, Version
+from services.domain.registry_api import CHAMPION, MAX_PAGE, MAX_VERSION, Alias, SetAlias, Version
 from services.runtime.launch import Deployment
 from services.runtime.registry_client import RegistryClient, RegistryError, connected
 from services.runtime.settings import Settings
@@ -23,7 +23,11 @@ _T = TypeVar("_T")
 _NOT_FOUND = 404
 Reason = Annotated[str, Parameter(help="Why: it is kept in the log for ever.")]
 AliasName = Annotated[str, Parameter(help="`champion`, or `challenger-CANDIDATE`.")]
-VersionNumber = Annotated[int, Parameter(help="A version, as `models list` has it.")]
+VersionNumber = Annotated[
+    int,
+    Parameter(help="A version, as `models list` has it.", validator=validators.Number(gte=1, lte=MAX_VERSION)),
+]
+Newest = Annotated[int, Parameter(help="Show so many of the newest.", validator=validators.Number(gte=1, lte=MAX_PAGE))]
 
 
 @command.command(name="list")
@@ -31,7 +35,7 @@ def list_(
     pipeline: target.Pipeline = None,
     *,
     candidate: Annotated[str | None, Parameter(help="Only this candidate's.")] = None,
-    limit: Annotated[int, Parameter(help="Show so many of the newest.")] = 20,
+    limit: Newest = 20,
     data_dir: target.DataDir = Settings.data_dir,
     json: target.Json = False,
 ) -> int:
@@ -67,6 +71,7 @@ def list_(
 @command.command
 def show(
     version: VersionNumber,
+    /,
     pipeline: target.Pipeline = None,
     *,
     data_dir: target.DataDir = Settings.data_dir,
@@ -91,7 +96,7 @@ def show(
 def log(
     pipeline: target.Pipeline = None,
     *,
-    limit: Annotated[int, Parameter(help="Show so many of the newest.")] = 20,
+    limit: Newest = 20,
     data_dir: target.DataDir = Settings.data_dir,
     json: target.Json = False,
 ) -> int:
@@ -119,6 +124,7 @@ def log(
 def promote(
     version: VersionNumber,
     reason: Reason,
+    /,
     pipeline: target.Pipeline = None,
     *,
     alias: AliasName = CHAMPION,
@@ -135,6 +141,7 @@ def promote(
 def pin(
     version: VersionNumber,
     reason: Reason,
+    /,
     pipeline: target.Pipeline = None,
     *,
     alias: AliasName = CHAMPION,
@@ -150,6 +157,7 @@ def pin(
 @command.command
 def rollback(
     reason: Reason,
+    /,
     pipeline: target.Pipeline = None,
     *,
     alias: AliasName = CHAMPION,
@@ -182,6 +190,7 @@ def rollback(
 @command.command
 def release(
     reason: Reason,
+    /,
     pipeline: target.Pipeline = None,
     *,
     alias: AliasName = CHAMPION,

@@ -18,6 +18,7 @@ _NEW_LINE = "\r"
 
 def produce(
     kind: Annotated[Literal["events", "labels"], Parameter(help="What the records are.")],
+    /,
     source: Annotated[
         str, Parameter(help="A .csv or .jsonl file, or - for standard input.", allow_leading_hyphen=True)
     ] = "-",

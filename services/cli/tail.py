@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Annotated, Any
 
 import msgspec
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from rich.console import Console
 
 from schemas.codec import from_ms
@@ -20,15 +20,23 @@ from services.runtime.settings import Settings, SettingsError
 
 _PARAMETERS = msgspec.msgpack.Decoder(LiveParameters)
 _SHOWN_BYTES = 2000
+_MOST_LAST = 100_000
+"""They are held in memory; `--from-beginning` holds none."""
 
 
 def tail(
     stream: Annotated[str, Parameter(help=f"One of {', '.join(STREAMS)}.")],
+    /,
     pipeline: target.Pipeline = None,
     *,
     from_beginning: Annotated[bool, Parameter(negative="", help="Begin with the oldest record.")] = False,
-    last: Annotated[int, Parameter(help="Begin with so many of the newest.")] = 0,
-    limit: Annotated[int | None, Parameter(help="Stop after so many records.")] = None,
+    last: Annotated[
+        int,
+        Parameter(help="Begin with so many of the newest.", validator=validators.Number(gte=0, lte=_MOST_LAST)),
+    ] = 0,
+    limit: Annotated[
+        int | None, Parameter(help="Stop after so many records.", validator=validators.Number(gte=1))
+    ] = None,
     follow_on: Annotated[
         bool, Parameter(name="--follow", help="Wait for more when all there is has been shown.")
     ] = True,
@@ -51,8 +59,6 @@ def tail(
 async def _tail(deployment: Deployment, stream: str, last: int | None, limit: int | None, more: bool) -> None:
     screen = Console(highlight=False, soft_wrap=True)
     left = limit
-    if left is not None and left <= 0:
-        return
     async with aclosing(
         follow.records(deployment.settings, full_name(deployment, stream), last=last, follow=more)
     ) as all_:

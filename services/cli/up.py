@@ -18,6 +18,7 @@ from services.runtime.settings import Settings
 
 def up(
     pipeline: Annotated[Path, Parameter(help="The pipeline file; `rivermill check` explains it.")],
+    /,
     *,
     broker: Annotated[
         str | None,

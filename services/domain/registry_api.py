@@ -14,6 +14,8 @@ import msgspec
 
 MAX_SNAPSHOT_BYTES = 64 * 1024 * 1024
 MAX_SPEC_BYTES = 1024 * 1024
+MAX_VERSION = 2**31 - 1
+MAX_PAGE = 1000
 CHAMPION = "champion"
 CHALLENGER_PREFIX = "challenger-"
 
@@ -27,7 +29,7 @@ Name = Annotated[str, msgspec.Meta(pattern=NAME)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{64}}{_END}")]
 SpecHash = Annotated[str, msgspec.Meta(pattern=SPEC_HASH)]
 Reason = Annotated[str, msgspec.Meta(max_length=500)]
-VersionNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+VersionNumber = Annotated[int, msgspec.Meta(ge=1, le=MAX_VERSION)]
 
 
 def challenger(candidate: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
+MAX_PARTITIONS = 256
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z")]
 Values = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -23,7 +24,7 @@ class PipelineTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TopicsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Partitions (fixed for the life of the name) and retention of raw and clean records: ``[topics]``."""
 
-    partitions: Annotated[int, msgspec.Meta(ge=1, le=256)] = 4
+    partitions: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTITIONS)] = 4
     retention: str = "7d"
 
 

@@ -14,8 +14,10 @@ from litestar.params import Parameter
 
 from services.domain.registry_api import (
     ALIAS,
+    MAX_PAGE,
     MAX_SNAPSHOT_BYTES,
     MAX_SPEC_BYTES,
+    MAX_VERSION,
     NAME,
     SPEC_HASH,
     Alias,
@@ -43,9 +45,9 @@ _UPLOADS_AT_ONCE = 4
 _manifest = msgspec.json.Decoder(NewVersion)
 
 ModelName = Annotated[str, Parameter(pattern=NAME, description="Name of the model: the pipeline's name.")]
-Number = Annotated[int, Parameter(ge=1, le=2**31 - 1, description="Number of the version.")]
+Number = Annotated[int, Parameter(ge=1, le=MAX_VERSION, description="Number of the version.")]
 Before = Annotated[int | None, Parameter(ge=1, le=2**63 - 1, description="Only what is older: next_before of a page.")]
-Limit = Annotated[int, Parameter(ge=1, le=1000, description="Greatest number of items.")]
+Limit = Annotated[int, Parameter(ge=1, le=MAX_PAGE, description="Greatest number of items.")]
 
 
 @dataclass(frozen=True, slots=True)

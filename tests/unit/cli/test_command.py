@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from cyclopts import App, validators
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,6 +66,18 @@ def test_every_command_shows_how_it_is_typed(name: str, capsys: pytest.CaptureFi
     (("deadletter", "show", "x", FLIGHTS), "expected PARTITION/OFFSET"),
     (("demo", "--speed", "fast"), "expected a number such as 600x"),
     (("status",), "name a pipeline file"),
+    (("check",), 'parameter PIPELINE requires an argument. Try `rivermill check --help`'),
+    (("models", "show"), "parameter VERSION requires an argument"),
+    (("nonsense",), 'Unknown command "nonsense"'),
+    (("tail", "predictions", FLIGHTS, "--last", "-5"), 'Invalid value "-5" for --last. Must be >= 0'),
+    (("tail", "predictions", FLIGHTS, "--last", str(10**20)), "for --last. Must be <= 100000"),
+    (("demo", "--flights", "0"), 'Invalid value "0" for --flights. Must be >= 1'),
+    (("demo", "--days", "366"), "for --days. Must be <= 365"),
+    (("demo", "--dirt", "nan"), "for --dirt. Must be <= 1"),
+    (("backtest", FLIGHTS, "--example", "flights", "--partitions", "0"), "for --partitions. Must be >= 1"),
+    (("backtest", FLIGHTS, "--example", "flights", "--days", "-3"), "for --days. Must be >= 1"),
+    (("backtest", FLIGHTS, "--example", "flights", "--dirt", "5"), "for --dirt. Must be <= 1"),
+    (("models", "list", FLIGHTS, "--limit", "0"), "for --limit. Must be >= 1"),
 ])  # fmt: skip
 def test_a_mistake_is_one_line_and_exit_code_2(
     arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
@@ -75,6 +90,27 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert words in told.err
     assert "Traceback" not in told.err
     assert told.err.strip().count("\n") == 0
+
+
+def commands(app: App) -> Iterator[App]:
+    for name in app:
+        if not name.startswith("-"):
+            yield app[name]
+            yield from commands(app[name])
+
+
+def test_every_number_has_bounds() -> None:
+    """No option of any command takes a number without saying which ones make sense."""
+    numbers = [
+        (command.name, argument.name, argument.parameter.validator)
+        for command in commands(application(whole=True))
+        if command.default_command is not None
+        for argument in command.assemble_argument_collection()
+        if {int, float} & {argument.hint, *get_args(argument.hint)}
+    ]
+    assert len(numbers) > 10
+    for command, name, checks in numbers:
+        assert any(isinstance(each, validators.Number) for each in checks or ()), f"{command} {name}"
 
 
 def test_the_command_line_is_parsed_without_the_services() -> None:
