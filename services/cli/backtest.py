@@ -57,7 +57,9 @@ def backtest(
     ] = None,
     label_lag: Annotated[str | None, Parameter(help="Labels come so much later than their time: 90s, 10m, 2h.")] = None,
     by: Annotated[Period | None, Parameter(help="Rows of the table. Default: at most 31 of them.")] = None,
-    report_file: Annotated[Path | None, Parameter(name="--report", help="Write an HTML page with plots.")] = None,
+    report_file: Annotated[
+        Path | None, target.WriteTo, Parameter(name="--report", help="Write an HTML page with plots.")
+    ] = None,
     json: target.Json = False,
 ) -> int:
     """Replay the past through a pipeline, and measure what it would have predicted.

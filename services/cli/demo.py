@@ -50,7 +50,9 @@ def demo(
     data_dir: Annotated[
         Path | None, Parameter(help="Emptied at the start. Default: `demo` in RIVERMILL_DATA_DIR, or `.data/demo`.")
     ] = None,
-    json: Annotated[Path | None, Parameter(name="--json", help="Write what was measured to this file.")] = None,
+    json: Annotated[
+        Path | None, target.WriteTo, Parameter(name="--json", help="Write what was measured to this file.")
+    ] = None,
 ) -> int:
     """Replay the flights out of New York in 2013 through everything, and watch a model learn which will be late.
 

@@ -26,6 +26,19 @@ BrokerOption = Annotated[
 DataDir = Annotated[
     Path, Parameter(env_var="RIVERMILL_DATA_DIR", help="The data directory that `rivermill up` was given.")
 ]
+
+
+def _writable(_: object, path: Path | None) -> None:
+    """Cyclopts's validator of a file that is written at the end: what is in the way is told before the work begins."""
+    if path is None:
+        return
+    if not path.parent.is_dir():
+        raise ValueError(f"There is no directory {path.parent}.")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ValueError("It cannot be written.")
+
+
+WriteTo = Parameter(validator=_writable)
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON, for programs.")]
 
 
