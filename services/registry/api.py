@@ -200,11 +200,20 @@ def get_served(
     at: Annotated[datetime | None, Parameter(description="RFC 3339 with an offset; default now.")] = None,
 ) -> Served:
     """Which version each alias named at a time, live following included."""
-    moment = at or datetime.now(UTC)
-    if moment.tzinfo is None:
-        raise Invalid(f"at={moment.isoformat()} has no offset", "Write UTC as 2026-01-31T12:00:00Z.")
+    moment = _utc(at) if at is not None else datetime.now(UTC)
     with registry.database.reading() as session:
-        return reading.served(session, name, moment.astimezone(UTC))
+        return reading.served(session, name, moment)
+
+
+def _utc(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise Invalid(f"at={at.isoformat()} has no offset", "Write UTC as 2026-01-31T12:00:00Z.")
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        raise Invalid(
+            f"at={at.isoformat()} lies outside the years 1 to 9999 in UTC", "Ask for a time within."
+        ) from error
 
 
 @get("/models/{name:str}/log", sync_to_thread=True, summary="Who changed which alias, when and why")

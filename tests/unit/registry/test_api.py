@@ -148,6 +148,8 @@ def test_broken_multipart_is_refused(refusing: httpx.Client, body: bytes) -> Non
         (f"{API}/log", 404, "no model"),
         (f"{API}/served?at=yesterday", 400, "at"),
         (f"{API}/served?at=2026-01-01T00:00:00", 422, "no offset"),
+        (f"{API}/served?at=0001-01-01T00:00:00%2B05:00", 422, "outside the years"),
+        (f"{API}/served?at=9999-12-31T23:59:59-05:00", 422, "outside the years"),
         (f"{API}/versions?limit=0", 400, "limit"),
         (f"{API}/versions?before=99999999999999999999", 400, "before"),
         ("/api/v1/specs/abc", 400, "spec_hash"),
