@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
@@ -13,7 +14,7 @@ from rich.markup import escape
 from schemas.models import AliasRecord
 from services.cli import target
 from services.cli.terminal import console, print_json, table
-from services.domain.registry_api import CHAMPION, MAX_PAGE, MAX_VERSION, Alias, SetAlias, Version
+from services.domain.registry_api import CHAMPION, MAX_PAGE, MAX_REASON, MAX_VERSION, Alias, SetAlias, Version, legible
 from services.runtime.launch import Deployment
 from services.runtime.registry_client import RegistryClient, RegistryError, connected
 from services.runtime.settings import Settings
@@ -21,7 +22,15 @@ from services.runtime.settings import Settings
 command = App(name="models", help="Versions in the registry: which are served, promote, roll back, pin, release.")
 _T = TypeVar("_T")
 _NOT_FOUND = 404
-Reason = Annotated[str, Parameter(help="Why: it is kept in the log for ever.")]
+
+
+def _legible(_: object, reason: str) -> None:
+    """Cyclopts's validator of a reason, as the registry would judge it."""
+    if not legible(reason) or len(reason) > MAX_REASON:
+        raise ValueError(f"Say why in one line of 1 to {MAX_REASON} characters: it is kept in the log for ever.")
+
+
+Reason = Annotated[str, Parameter(help="Why: it is kept in the log for ever.", validator=_legible)]
 AliasName = Annotated[str, Parameter(help="`champion`, or `challenger-CANDIDATE`.")]
 VersionNumber = Annotated[
     int,
@@ -232,7 +241,16 @@ def _metrics(metrics: dict[str, float | None]) -> str:
 
 def _ask(deployment: Deployment, question: Callable[[RegistryClient, str], Awaitable[_T]]) -> _T:
     async def run() -> _T:
-        async with connected(deployment.settings, getpass.getuser()) as client:
+        async with connected(deployment.settings, _actor()) as client:
             return await question(client, deployment.name)
 
     return asyncio.run(run())
+
+
+def _actor() -> str:
+    """The user's name, as far as it can stand in the registry's header; a container's user may have none."""
+    try:
+        name = getpass.getuser()
+    except (OSError, LookupError, ImportError):
+        return "unknown"
+    return re.sub(r"[^A-Za-z0-9._@+:/ -]", "_", name)[:64].strip() or "unknown"

@@ -7,6 +7,8 @@ Times are RFC 3339 UTC. Bodies are JSON, except that a version is posted as ``mu
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -16,9 +18,11 @@ MAX_SNAPSHOT_BYTES = 64 * 1024 * 1024
 MAX_SPEC_BYTES = 1024 * 1024
 MAX_VERSION = 2**31 - 1
 MAX_PAGE = 1000
+MAX_REASON = 500
 CHAMPION = "champion"
 CHALLENGER_PREFIX = "challenger-"
 
+_ILLEGIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _END = r"$(?!\n)"  # Python's $ alone also matches before a last line feed; this is the end in JSON Schema too
 NAME = rf"^[a-z0-9][a-z0-9_-]{{0,63}}{_END}"
 """Pattern of the names of models (pipelines) and candidates."""
@@ -28,7 +32,7 @@ SPEC_HASH = rf"^[0-9a-f]{{16,64}}{_END}"
 Name = Annotated[str, msgspec.Meta(pattern=NAME)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{64}}{_END}")]
 SpecHash = Annotated[str, msgspec.Meta(pattern=SPEC_HASH)]
-Reason = Annotated[str, msgspec.Meta(max_length=500)]
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_REASON)]
 VersionNumber = Annotated[int, msgspec.Meta(ge=1, le=MAX_VERSION)]
 
 
@@ -37,13 +41,21 @@ def challenger(candidate: str) -> str:
     return CHALLENGER_PREFIX + candidate
 
 
+def legible(text: str) -> bool:
+    """Whether a text can be stored anywhere and read by a person: one line, without control characters, not blank.
+
+    PostgreSQL stores no U+0000, UTF-8 no lone surrogates. A text of spaces and of Unicode's format characters is blank.
+    """
+    return not _ILLEGIBLE.search(text) and any(unicodedata.category(each)[0] not in "CZ" for each in text)
+
+
 class NewVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Manifest of a version to publish.
 
     It is unique by (model name, candidate, spec, log_id, examples_offset): posting it again returns the first.
     ``examples_offset`` is the next offset to fold (exclusive); ``sha256`` is of the snapshot's bytes; ``signature``
     is their hex HMAC-SHA256, which the registry keeps and cannot check; ``keep`` is how many of the candidate's
-    versions to keep in full before older ones are thinned.
+    versions to keep in full before older ones are thinned. The names of ``metrics`` are :func:`legible`.
     """
 
     candidate: Name
@@ -95,11 +107,12 @@ class SetAlias(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``live`` false serves exactly ``version`` until changed. ``live`` true follows the candidate of ``version``, from
     that candidate's newest version on. Setting what is already so changes nothing and adds nothing to the log.
+    ``reason`` is :func:`legible`.
     """
 
     version: VersionNumber
+    reason: Reason
     live: bool = True
-    reason: Reason = ""
 
 
 class Change(msgspec.Struct, frozen=True):

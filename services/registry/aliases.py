@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 
 from schemas.codec import encode
 from schemas.models import AliasRecord
-from services.domain.registry_api import CHALLENGER_PREFIX, CHAMPION, Alias, SetAlias, challenger
+from services.domain.registry_api import CHALLENGER_PREFIX, CHAMPION, Alias, SetAlias, challenger, legible
 from services.registry.database import Database
-from services.registry.refusals import Conflict, Missing
+from services.registry.refusals import Conflict, Invalid, Missing
 from services.registry.tables import STORED, AliasRow, ModelRow, MoveRow, OutboxRow, VersionRow
 
 
@@ -115,6 +115,11 @@ def _seen(before: VersionRow | None, after: VersionRow) -> bool:
 
 def set_alias(database: Database, name: str, alias: str, wanted: SetAlias, *, actor: str, now: datetime) -> Alias:
     """Promote, roll back, pin or release, and log it; what is already so is left alone, so a retry is harmless."""
+    if not legible(wanted.reason):
+        raise Invalid(
+            "the reason cannot be read",
+            "Say why in one line, without control characters: it is kept in the log for ever.",
+        )
     with database.writing() as session:
         model = lock(session, name, now)
         target = _target(session, name, alias, wanted)

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from services.domain.registry_api import NewVersion, Version
+from services.domain.registry_api import NewVersion, Version, legible
 from services.registry.aliases import follow, lock
 from services.registry.blobs import Blobs
 from services.registry.database import Database
@@ -27,6 +27,8 @@ def publish(
     where thinning removes blobs.
     """
     _check_digest(new, snapshot)
+    if not all(map(legible, new.metrics)):
+        raise Invalid("a metric has a name that cannot be read", "Name it in one line, without control characters.")
     with database.reading() as session:
         if first := session.scalars(_identity(name, new)).first():
             return version_of(first), False

@@ -25,6 +25,8 @@ def put_spec(database: Database, spec_hash: str, body: bytes, now: datetime) -> 
         text = body.decode()
     except UnicodeDecodeError as error:
         raise Invalid("the spec is not UTF-8", f"Send its canonical JSON form ({error}).") from error
+    if "\0" in text:
+        raise Invalid("the spec holds U+0000", "Send its canonical JSON form, which escapes it.")
     with database.writing() as session:
         if session.get(SpecRow, spec_hash) is not None:
             return False

@@ -117,10 +117,10 @@ class Teacher:
         blob, signature = self.snapshots[version]
         return snapshot.read(blob, signature, [KEY.encode()])
 
-    async def point(self, alias: str, version: int, *, live: bool = False, reason: str = "") -> None:
+    async def point(self, alias: str, version: int, *, live: bool = False, reason: str = "decided by a test") -> None:
         """Promote, pin, roll back or release, as a person would."""
         async with self._pipeline.registry("modeller") as registry:
-            await registry.set_alias(self._deployment.name, alias, SetAlias(version, live, reason))
+            await registry.set_alias(self._deployment.name, alias, SetAlias(version, reason, live))
 
     async def send_live(self, key: str = KEY) -> int:
         """Publish live parameters of the fold as it stands; their examples offset."""

@@ -79,6 +79,9 @@ def test_every_command_shows_how_it_is_typed(name: str, capsys: pytest.CaptureFi
     (("backtest", FLIGHTS, "--example", "flights", "--dirt", "5"), "for --dirt. Must be <= 1"),
     (("backtest", FLIGHTS, "--example", "flights", "--report", "/nowhere/x.html"), "There is no directory /nowhere"),
     (("demo", "--json", "/"), 'Invalid value "/" for --json. It cannot be written'),
+    (("models", "promote", "4", "", FLIGHTS), "Say why in one line"),
+    (("models", "pin", "4", "a\x1b[2J", FLIGHTS), "Say why in one line"),
+    (("models", "show", "0", FLIGHTS), "for VERSION. Must be >= 1"),
     (("models", "list", FLIGHTS, "--limit", "0"), "for --limit. Must be >= 1"),
 ])  # fmt: skip
 def test_a_mistake_is_one_line_and_exit_code_2(

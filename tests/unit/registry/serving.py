@@ -43,7 +43,9 @@ def post(
 
 
 def promote(client: httpx.Client, name: str, alias: str, version: int, **body: Any) -> httpx.Response:
-    return client.put(f"/api/v1/models/{name}/aliases/{alias}", json={"version": version, **body})
+    return client.put(
+        f"/api/v1/models/{name}/aliases/{alias}", json={"version": version, "reason": "decided by a test", **body}
+    )
 
 
 @contextlib.contextmanager

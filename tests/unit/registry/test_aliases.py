@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 
 import httpx
 import msgspec
+import pytest
 
 from schemas.models import AliasRecord
+from services.domain.registry_api import legible
 from services.registry import outbox
 from services.registry.blobs import Blobs
 from services.registry.database import Database
@@ -102,6 +104,20 @@ def test_impossible_aliases_are_refused(client: httpx.Client) -> None:
     assert promote(client, "flights", "champion", 1, reason="x" * 501).status_code == 400
     assert promote(client, "flights", "champion", 1, extra=1).status_code == 400
     assert log(client) == [("champion", 1, True)]
+
+
+@pytest.mark.parametrize(
+    "reason", ["", " ", "\u00a0\u200b", "a\0b", "\x00", "two\nlines", "\x1b[2J", "a\x85b", "a\u2028b"]
+)
+def test_a_reason_can_be_read_and_stored(client: httpx.Client, reason: str) -> None:
+    """A blank reason, or one with control characters, is refused and changes nothing; any other line of text is kept."""
+    post(client, "flights", b"a")
+    assert promote(client, "flights", "champion", 1, live=False, reason=reason).status_code in {400, 422}
+    assert client.put(f"{API}/aliases/champion", json={"version": 1, "live": False}).status_code == 400
+    assert log(client) == [("champion", 1, True)]
+    assert not legible("\udcff")  # what a shell's byte becomes that is no UTF-8: JSON cannot hold it either
+    kept = "schlechter seit Mittag 📉, “0.7 → 0.6”"
+    assert promote(client, "flights", "champion", 1, live=False, reason=kept).json()["reason"] == kept
 
 
 def test_outbox_holds_the_newest_record_of_each_alias(database: Database, blobs: Blobs) -> None:

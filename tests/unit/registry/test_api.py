@@ -76,6 +76,12 @@ def test_wrong_digest_is_refused(refusing: httpx.Client) -> None:
     assert refusing.get("/api/v1/models").json() == []
 
 
+def test_metrics_have_names_that_can_be_read(refusing: httpx.Client) -> None:
+    """A metric without a name, or with a control character in it, is refused with the version."""
+    for name in ("", " ", "a\0c"):
+        assert post(refusing, "flights", b"x", metrics={name: 1.0}).status_code == 422
+
+
 def test_announced_body_over_the_bound_is_refused_unread(refusing: httpx.Client) -> None:
     """A body whose length is announced beyond the bound is refused before it is sent."""
     head = (
@@ -174,7 +180,8 @@ def test_specs_are_kept_byte_for_byte(client: httpx.Client) -> None:
     assert [client.put(path, content=spec).status_code for _ in range(2)] == [201, 200]
     assert client.get(path).content == spec
     assert client.put("/api/v1/specs/0123456789abcdef", content=spec).status_code == 422
-    assert client.put("/api/v1/specs/" + digest(b"\xff"), content=b"\xff").status_code == 422
+    for wrong in (b"\xff", b'{"a":"\0"}'):
+        assert client.put("/api/v1/specs/" + digest(wrong), content=wrong).status_code == 422
 
 
 def test_writes_need_the_token_and_reads_do_not(tmp_path: Path) -> None:

@@ -63,9 +63,9 @@ def test_old_versions_are_thinned_and_keep_their_rows(database: Database, blobs:
 def test_what_somebody_decided_on_stays(database: Database, blobs: Blobs) -> None:
     """A version in the alias log is never thinned, whether an alias names it still or no more."""
     fill(database, blobs, 1, 3, keep=2)
-    set_alias(database, "flights", "champion", SetAlias(3, live=False), actor="ann", now=AT)
+    set_alias(database, "flights", "champion", SetAlias(3, "a test", live=False), actor="ann", now=AT)
     fill(database, blobs, 4, 11, keep=2)
-    set_alias(database, "flights", "champion", SetAlias(11, live=True), actor="ann", now=AT)
+    set_alias(database, "flights", "champion", SetAlias(11, "a test", live=True), actor="ann", now=AT)
     fill(database, blobs, 12, 30, keep=2)
     assert {1, 3, 11} <= set(stored(database))
     assert 5 not in stored(database)
@@ -91,7 +91,7 @@ def test_thinned_version_cannot_be_pinned(database: Database, blobs: Blobs) -> N
     """An alias never names what cannot be served."""
     fill(database, blobs, 1, 20, keep=2)
     with pytest.raises(Conflict, match="thinned"):
-        set_alias(database, "flights", "champion", SetAlias(3, live=False), actor="ann", now=AT)
+        set_alias(database, "flights", "champion", SetAlias(3, "a test", live=False), actor="ann", now=AT)
 
 
 def test_thinning_that_was_interrupted_is_finished(database: Database, blobs: Blobs, tmp_path: Path) -> None:
