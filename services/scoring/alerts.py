@@ -13,7 +13,6 @@ from schemas.alerts import Alert, Position
 from schemas.codec import encode, from_ms
 from schemas.models import AliasRecord
 from schemas.predictions import ModelRef
-from schemas.topics import topic_name
 from services.domain.records import Out
 
 _MAX_OPEN = 100
@@ -27,31 +26,35 @@ class Refusals:
         self._open: dict[str, tuple[str, str, int]] = {}
         self._pending: list[Out] = []
 
-    def refused(self, cause: str, message: str, record: AliasRecord | None, number: int) -> None:
-        """Something was refused; told once a cause. ``number`` (a revision or an offset) tells one episode from the next."""
+    def refused(self, cause: str, message: str, position: Position, record: AliasRecord | None) -> None:
+        """What lies at ``position`` was refused; told once a cause."""
         if cause in self._open or len(self._open) >= _MAX_OPEN:
             return
+        number = record.revision if record else position.offset  # tells one episode from the next
         self._open[cause] = (record.alias if record else cause, message, number)
-        self._raise(cause, message, record, number, resolved=False)
+        self._raise(cause, message, record, number, position, resolved=False)
 
-    def recovered(self, record: AliasRecord) -> None:
+    def recovered(self, record: AliasRecord, position: Position) -> None:
         """The alias is served as asked, by another version or by one it had before: what was refused for it is over."""
         for cause in [cause for cause, (alias, _, _) in self._open.items() if alias == record.alias]:
             _, message, number = self._open.pop(cause)
-            self._raise(cause, f"{message}; version {record.version} is served now", record, number, resolved=True)
+            told = f"{message}; version {record.version} is served now"
+            self._raise(cause, told, record, number, position, resolved=True)
 
-    def accepted(self, cause: str) -> None:
+    def accepted(self, cause: str, position: Position) -> None:
         """What this cause is about is as it should be again."""
         if cause in self._open:
             _, message, number = self._open.pop(cause)
-            self._raise(cause, f"{message}; a later record is good", None, number, resolved=True)
+            self._raise(cause, f"{message}; a later record is good", None, number, position, resolved=True)
 
     def take(self) -> list[Out]:
         """The alerts to send now."""
         pending, self._pending = self._pending, []
         return pending
 
-    def _raise(self, cause: str, message: str, record: AliasRecord | None, number: int, *, resolved: bool) -> None:
+    def _raise(
+        self, cause: str, message: str, record: AliasRecord | None, number: int, position: Position, *, resolved: bool
+    ) -> None:
         incident = hashlib.sha256(f"{self._pipeline}/scoring/{cause}/{number}".encode()).hexdigest()[:32]
         now = time.time_ns() // 1_000_000
         model = ModelRef(record.name, record.candidate, record.version, record.examples_offset) if record else None
@@ -68,8 +71,6 @@ class Refusals:
             suspects=[],
             model=model,
             detected_at=from_ms(now),
-            position=Position(
-                topic_name(self._pipeline, "models" if record else "parameters"), 0, -1 if record else number
-            ),
+            position=position,
         )
         self._pending = [*self._pending, Out(incident.encode(), encode(alert), now)][-_MAX_OPEN:]

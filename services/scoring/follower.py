@@ -13,8 +13,10 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
+from schemas.alerts import Position
 from schemas.models import AliasRecord
 from schemas.parameters import LiveParameters
+from schemas.topics import topic_name
 from services.domain import live, snapshot
 from services.domain.registry_api import CHALLENGER_PREFIX, CHAMPION
 from services.domain.served import Part, Served, assemble
@@ -43,6 +45,7 @@ class Follower:
         self._keys = keys
         self._cache = cache
         self._aliases: dict[str, AliasRecord] = {}
+        self._decided: dict[str, Position] = {}
         self._good: dict[str, AliasRecord] = {}
         self._live: dict[str, Part] = {}
         self._live_position = ("", -1)
@@ -67,27 +70,30 @@ class Follower:
         try:
             record = _DECISION.decode(value)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            self._refuse("undecodable", f"models/{offset}", f"a record of models cannot be read: {error}", offset)
+            told = f"a record of models cannot be read: {error}"
+            self._refuse("undecodable", f"models/{offset}", told, self._at("models", offset))
             return
         known = self._aliases.get(record.alias)
         if record.name == self._name and (known is None or record.revision > known.revision):
             self._aliases[record.alias] = record
+            self._decided[record.alias] = self._at("models", offset)
             self._wake.set()
 
     async def on_parameters(self, value: bytes, offset: int) -> None:
         """A record of ``parameters``: served if it is signed by us and newer than what is served."""
+        here = self._at("parameters", offset)
         try:
             parameters = live.unseal(value, self._keys)
             if live.position(parameters) <= self._live_position and not self._renamed(parameters):
                 return
             self._live = live.parts(parameters, self._name)
         except SignatureError as error:
-            self._refuse("signature", "parameters", str(error), offset)
+            self._refuse("signature", "parameters", str(error), here)
             return
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, KeyError) as error:
-            self._refuse("undecodable", "parameters", f"live parameters cannot be read: {error}", offset)
+            self._refuse("undecodable", "parameters", f"live parameters cannot be read: {error}", here)
             return
-        self.refusals.accepted("parameters")
+        self.refusals.accepted("parameters", here)
         self._live_position = live.position(parameters)
         self.label_came_in_ms = parameters.label_came_in_ms
         fresh = [came_in for came_in in parameters.labels_came_in_ms if came_in >= self._started_ms]
@@ -134,7 +140,7 @@ class Follower:
         return not (record.live and record.candidate in self._live)
 
     async def _load(self, record: AliasRecord) -> bool:
-        sha256 = record.snapshot_sha256
+        sha256, decided = record.snapshot_sha256, self._decided[record.alias]
         what = f"version {record.version} of {record.candidate}"
         try:
             if record.size > snapshot.MAX_BYTES:
@@ -151,7 +157,7 @@ class Follower:
                 _reason(error),
                 f"{record.alias}/{record.version}",
                 f"{what} is refused: {error}",
-                record.revision,
+                decided,
                 record,
             )
             if isinstance(error, SignatureError) and record.alias == CHAMPION and self.served is None:
@@ -164,7 +170,7 @@ class Follower:
         for alias, record in self._aliases.items():
             if record.snapshot_sha256 in self._stored or (record.live and record.candidate in self._live):
                 self._good[alias] = record
-                self.refusals.recovered(record)
+                self.refusals.recovered(record, self._decided[alias])
         used = {record.snapshot_sha256 for record in (*self._good.values(), *self._aliases.values())}
         self._stored = {sha256: part for sha256, part in self._stored.items() if sha256 in used}
         champion = self._good.get(CHAMPION)
@@ -187,10 +193,15 @@ class Follower:
     def _staleness(self) -> float:
         return max(0.0, time.time() - self.label_came_in_ms / 1000) if self.label_came_in_ms else 0.0
 
-    def _refuse(self, reason: str, cause: str, message: str, number: int, record: AliasRecord | None = None) -> None:
+    def _at(self, stream: str, offset: int) -> Position:
+        return Position(topic_name(self._name, stream), 0, offset)
+
+    def _refuse(
+        self, reason: str, cause: str, message: str, position: Position, record: AliasRecord | None = None
+    ) -> None:
         metrics.REFUSED.labels(reason).inc()
         _log.error("refused; the old state keeps serving", cause=cause, error=message)
-        self.refusals.refused(cause, message, record, number)
+        self.refusals.refused(cause, message, position, record)
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from schemas.alerts import Alert
+from schemas.alerts import Alert, Position
 from schemas.codec import encode
 from schemas.models import AliasRecord
 from services.domain import live, snapshot
@@ -24,10 +24,10 @@ from tests.unit.stream import LOG_ID, control, examples, spec
 KEY, OTHER = b"the-learner's-own-key", b"somebody-else's-key!!"
 
 
-def taught() -> Fold:
+def taught(labels: int = 100) -> Fold:
     fold = Fold()
     fold.apply(control(spec()), 0)
-    for offset, example in enumerate(examples(100), 1):
+    for offset, example in enumerate(examples(labels), 1):
         fold.apply(example, offset)
     return fold
 
@@ -51,7 +51,7 @@ def following(folder: Path, scenario: Callable[[Follower, SnapshotCache], Awaita
 
 async def champion(cache: SnapshotCache, key: bytes, version: int = 1) -> bytes:
     """A decision for the first candidate's snapshot of now, signed with ``key``."""
-    taken = taught().snapshots()[0]
+    taken = taught(100 + version).snapshots()[0]
     sha256 = await cache.put(taken.blob)
     record = AliasRecord(
         alias="champion", revision=version, name="flights", candidate=taken.candidate, version=version, live=False,
@@ -106,9 +106,29 @@ def test_refused_live_parameters_are_an_incident_that_ends(tmp_path: Path) -> No
         await follower.on_parameters(parameters(KEY), 9)
         (resolved,) = told(follower)
         assert (resolved.state, resolved.incident_id) == ("resolved", opened.incident_id)
+        assert resolved.position == Position("flights.parameters", 0, 9)
         await follower.on_parameters(parameters(OTHER), 10)
         (again,) = told(follower)
         assert again.incident_id != opened.incident_id
+
+    following(tmp_path, scenario)
+
+
+def test_a_refused_version_is_told_with_the_decision_that_named_it(tmp_path: Path) -> None:
+    """The alert of a refused version, and the one that resolves it, carry the offsets of their records of models."""
+
+    async def scenario(follower: Follower, cache: SnapshotCache) -> None:
+        await follower.on_decision(await champion(cache, OTHER), 4)
+        with pytest.raises(SettingsError):
+            await follower.ready()
+        (opened,) = told(follower)
+        assert (opened.state, opened.position) == ("opened", Position("flights.models", 0, 4))
+        await follower.on_decision(await champion(cache, KEY, 2), 6)
+        while not (alerts := told(follower)):  # noqa: ASYNC110 - it happens in the follower
+            await asyncio.sleep(0.01)
+        (resolved,) = alerts
+        assert (resolved.incident_id, resolved.state) == (opened.incident_id, "resolved")
+        assert resolved.position == Position("flights.models", 0, 6)
 
     following(tmp_path, scenario)
 
@@ -120,7 +140,11 @@ def test_no_control_record_ends_the_follower(tmp_path: Path, value: bytes) -> No
     async def scenario(follower: Follower, cache: SnapshotCache) -> None:  # noqa: ARG001 - no snapshot is needed
         await follower.on_decision(value, 1)
         await follower.on_parameters(value, 2)
-        assert {alert.state for alert in told(follower)} == {"opened"}
+        alerts = told(follower)
+        assert {alert.state for alert in alerts} == {"opened"}
+        assert [alert.position for alert in alerts] == [
+            Position("flights.models", 0, 1), Position("flights.parameters", 0, 2),
+        ]  # fmt: skip
 
     following(tmp_path, scenario)
 
