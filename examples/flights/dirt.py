@@ -58,9 +58,14 @@ def soil(flights: Iterable[Flight], share: float = SHARE, seed: int = SEED, kilo
         yield heapq.heappop(waiting)[2]
 
 
+def in_kilometres(flight: Flight) -> bool:
+    """Whether a flight left on a day on which distances arrive in kilometres."""
+    return KILOMETRES_FROM <= flight.event.flight_id[:10] <= KILOMETRES_TO
+
+
 def _sends(flight: Flight, share: float, seed: int, kilometres: bool) -> Iterable[Send]:
     event = flight.event
-    drifted = kilometres and KILOMETRES_FROM <= event.flight_id[:10] <= KILOMETRES_TO
+    drifted = kilometres and in_kilometres(flight)
     if drifted:
         event = msgspec.structs.replace(event, distance=round(event.distance * _KILOMETRES, 1))
     chance = zlib.crc32(event.flight_id.encode(), seed)

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 
 from examples.flights.data import flights
-from examples.flights.dirt import EVENT_DIRT, LABEL_DIRT, Send, soil
+from examples.flights.dirt import EVENT_DIRT, LABEL_DIRT, Send, in_kilometres, soil
 from examples.flights.replay import Replay
 from schemas.alerts import Alert
 from services.cli import demo_end, follow, live_view
@@ -30,7 +30,6 @@ from services.cli.supervise import Supervisor
 _LOOK_EVERY_S, _LINE_EVERY_S, _SETTLE_S = 1.0, 5.0, 120.0
 _ALERT = msgspec.json.Decoder(Alert)
 _KILOMETRES = "kilometres"
-_DAYS_BEFORE_KILOMETRES = 44
 _PREDICTING = {"raw events", "re-keyed", "clean events", "scoring"}
 """The equations that are right once every raw event has its prediction."""
 
@@ -44,6 +43,10 @@ class Wanted:
     speed: float
     seed: int
     dirt: float
+
+    def has_kilometres(self) -> bool:
+        """Whether the replay gets as far as the flights whose distances arrive in kilometres."""
+        return self.dirt > 0 and any(map(in_kilometres, flights(self.days, self.flights)))
 
 
 class Demo:
@@ -68,7 +71,7 @@ class Demo:
 
     async def run(self, *, stay: bool, report: Path | None) -> int:
         """The whole demo; the exit code."""
-        self._announce()
+        self._announce(kilometres=await asyncio.to_thread(self._wanted.has_kilometres))
         sends = soil(flights(self._wanted.days, self._wanted.flights), self._wanted.dirt, self._wanted.seed,
                      kilometres=self._wanted.dirt > 0)  # fmt: skip
         first = await asyncio.to_thread(next, sends, None)  # opens the data set, or says that it is missing
@@ -100,7 +103,7 @@ class Demo:
         await self.supervisor.stop()
         self.say("stopped; nothing was left running")
 
-    def _announce(self) -> None:
+    def _announce(self, *, kilometres: bool) -> None:
         flights_ = f"{self._wanted.flights:,} flights of " if self._wanted.flights else ""
         pace = (
             "as fast as it goes"
@@ -116,7 +119,7 @@ class Demo:
             self.console.print(
                 f"On purpose, {self._wanted.dirt:.1%} of the flights are soiled (seed {self._wanted.seed}): {kinds}."
             )
-            if self._wanted.days > _DAYS_BEFORE_KILOMETRES:
+            if kilometres:
                 self.console.print(
                     "And from 14 to 21 February distances arrive in kilometres: an alert must name `distance`."
                 )

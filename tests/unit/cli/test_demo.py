@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from services.cli import running
 from services.cli.__main__ import main
 from services.cli.demo import MARK, _empty
 from services.cli.demo_end import told_to_find
+from services.cli.demo_run import Wanted
 from services.runtime.settings import SettingsError
 
 
@@ -73,3 +75,14 @@ def test_the_advice_at_the_end_names_a_data_directory_only_where_it_is_needed(
         with running.locked(tmp_path):
             running_on(tmp_path, os.getpid() + 1)
             assert told_to_find(demo) == f" --data-dir {demo}"
+
+
+@pytest.mark.parametrize(
+    ("days", "limit", "dirt", "told"),
+    [(45, None, 0.03, True), (44, None, 0.03, False), (60, 30_000, 0.03, False), (60, None, 0.0, False)],
+)
+def test_the_kilometres_are_announced_where_they_are_replayed(
+    days: int, limit: int | None, dirt: float, told: bool
+) -> None:
+    """14 February is the 45th day: a replay that ends before it, by days or by flights, or a tidy one, has no kilometres."""
+    assert Wanted(days, limit, math.inf, 2013, dirt).has_kilometres() is told
