@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from services.cli import broker_background, running
 from services.runtime.launch import Deployment, load
-from services.runtime.settings import Settings, SettingsError, from_environment
+from services.runtime.settings import ADDRESS, Settings, SettingsError, from_environment, is_address
 
 DEMO_DIR = "demo"
 """The demo's data directory, within the default one."""
@@ -19,8 +19,18 @@ DEMO_DIR = "demo"
 Pipeline = Annotated[
     Path | None, Parameter(help="The pipeline file. Default: that of the `up` or `demo` running here.")
 ]
+
+
+def _address(_: object, broker: str | None) -> None:
+    """Cyclopts's validator of a Kafka's address."""
+    if broker and not is_address(broker):
+        raise ValueError(f"Expected {ADDRESS}.")
+
+
+IsAddress = Parameter(validator=_address)
 BrokerOption = Annotated[
     str | None,
+    IsAddress,
     Parameter(help="Kafka, host:port. Default: RIVERMILL_BROKER, or that of the `up` or `demo` running here."),
 ]
 DataDir = Annotated[

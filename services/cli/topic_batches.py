@@ -45,7 +45,7 @@ async def started(kafka: dict[str, Any]) -> AIOKafkaProducer:
         await made.stop()
         raise ProduceError(
             f"the Kafka broker at {kafka.get('bootstrap_servers')} cannot be used ({type(error).__name__}): check that "
-            "it runs and that RIVERMILL_BROKER is right"
+            "it runs and that its address is right (RIVERMILL_BROKER, --broker)"
         ) from error
     return made
 
@@ -71,7 +71,7 @@ class TopicBatches:
         except (TimeoutError, KafkaError) as error:
             raise ProduceError(
                 f"there is no topic {self._topic!r} on the broker, or it may not be written to: make a pipeline's topics "
-                "with `rivermill topics PIPELINE.toml`"
+                "with `rivermill topics PIPELINE.toml --create`"
             ) from error
         self._count = len(found)
 

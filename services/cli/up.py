@@ -13,6 +13,7 @@ from rich.console import Console
 
 from services.cli.interrupt import until_signal
 from services.cli.supervise import Supervisor
+from services.cli.target import IsAddress
 from services.runtime.settings import Settings
 
 
@@ -22,6 +23,7 @@ def up(
     *,
     broker: Annotated[
         str | None,
+        IsAddress,
         Parameter(env_var="RIVERMILL_BROKER", help="A Kafka to use, host:port. Without it the embedded one runs."),
     ] = None,
     data_dir: Annotated[

@@ -73,9 +73,9 @@ def explained(error: BaseException, settings: Settings) -> str:
                 f"speaks {protocol}"
             )
         case ConnectionRefusedError():
-            told = "refuses connections: check that it runs and that RIVERMILL_BROKER is right"
+            told = "refuses connections: check that it runs and that its address is right (RIVERMILL_BROKER, --broker)"
         case socket.gaierror():
-            told = "has a name that is not known here: check RIVERMILL_BROKER"
+            told = "has a name that is not known here: check its address (RIVERMILL_BROKER, --broker)"
         case TimeoutError():
             told = f"does not answer within {_ANSWER_MS // 1000} s: check the network, and that it speaks {protocol}"
         case KafkaConnectionError() | ConnectionResetError() | BrokenPipeError():

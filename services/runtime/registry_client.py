@@ -205,7 +205,8 @@ def _refusal(response: httpx.Response, body: bytes) -> RegistryError:
     try:
         problem = msgspec.json.decode(body, type=Problem)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        problem = Problem(status=status, title=response.reason_phrase or "no reason given")
+        told = "That is no registry's answer: check RIVERMILL_REGISTRY_URL, and what stands before the registry"
+        problem = Problem(status, response.reason_phrase or "no reason given", told)
     words = ". ".join(filter(None, (problem.title, problem.detail)))
     message = f"{response.request.method} {response.request.url}: {status} {words}"
     if status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR:

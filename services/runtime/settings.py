@@ -16,6 +16,7 @@ Delivery = Literal["exactly_once", "at_least_once"]
 Compression = Literal["snappy", "zstd", "lz4", "gzip", "none"]
 _KEY_MIN_BYTES = 16
 _MAX_PORT = 65535
+ADDRESS = "host:port, several separated by commas, such as 127.0.0.1:9092"
 
 
 class SettingsError(OperatorError, ValueError):
@@ -98,7 +99,7 @@ def _choice(env: Mapping[str, str], name: str, allowed: Any, default: str) -> An
 
 def _number(env: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
     text = env.get(name) or str(default)
-    if not text.isdigit() or not least <= int(text) <= most:
+    if not text.isdecimal() or not least <= int(text) <= most:
         raise SettingsError(f"{name} is {text!r}: expected a whole number from {least} to {most}")
     return int(text)
 
@@ -122,15 +123,16 @@ def _key(env: Mapping[str, str], name: str) -> bytes | None:
     return value.encode() if value else None
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is an address of Kafka: see ``ADDRESS``."""
+    pairs = [address.strip().rpartition(":") for address in text.split(",")]
+    return all(host and port.isdecimal() and 0 < int(port) <= _MAX_PORT for host, _, port in pairs)
+
+
 def _broker(env: Mapping[str, str]) -> str:
     broker = env.get("RIVERMILL_BROKER") or Settings.broker
-    for address in broker.split(","):
-        host, _, port = address.strip().rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) <= _MAX_PORT:
-            raise SettingsError(
-                f"RIVERMILL_BROKER is {broker!r}: expected host:port, several separated by commas, "
-                "such as 127.0.0.1:9092"
-            )
+    if not is_address(broker):
+        raise SettingsError(f"RIVERMILL_BROKER is {broker!r}: expected {ADDRESS}")
     return broker
 
 

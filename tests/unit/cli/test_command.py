@@ -61,7 +61,8 @@ def test_every_command_shows_how_it_is_typed(name: str, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(("arguments", "words"), [
     (("up", "missing.toml"), "missing.toml cannot be read"),
     (("topics", FLIGHTS, "--create", "--broker", "127.0.0.1:1"), "broker at 127.0.0.1:1 cannot be used"),
-    (("topics", FLIGHTS, "--broker", "nonsense"), "expected host:port"),
+    (("topics", FLIGHTS, "--broker", "nonsense"), 'Invalid value "nonsense" for --broker. Expected host:port'),
+    (("up", FLIGHTS, "--broker", "k"), 'Invalid value "k" for --broker. Expected host:port'),
     (("tail", "nonsense", FLIGHTS), "expected one of events.raw"),
     (("deadletter", "show", "x", FLIGHTS), "expected PARTITION/OFFSET"),
     (("demo", "--speed", "fast"), "expected a number such as 600x"),

@@ -115,6 +115,11 @@ def test_absent_registry_and_strangers_are_told_apart() -> None:
         async with answering(http("200 OK", b"<html>")) as url, RegistryClient(url) as client:
             with pytest.raises(RegistryError, match="not what a registry answers"):
                 await client.models()
+        async with answering(http("404 Not Found", b"<html>")) as url, RegistryClient(url) as client:
+            with pytest.raises(
+                RegistryError, match=r"404 Not Found\. That is no registry's answer: check RIVERMILL_REG"
+            ):
+                await client.models()
 
     with stamina.set_testing(True, attempts=1):
         asyncio.run(ask())
