@@ -20,6 +20,7 @@ _ROWS = (
     ("join", "joined", ("predictions", "labels")),
     ("train", "learned", ("examples", "corrections")),
     ("summarise", "watched", ("predictions", "examples")),
+    ("detect", "examined", ("summaries",)),
 )
 _LEDGER = ("pending", "labelled", "corrected", "duplicate", "superseded", "expired", "orphan", "waiting")
 _SHOWN = 9
@@ -60,7 +61,7 @@ def line(head: str, now: Sample, before: Sample | None, incidents: Mapping[str, 
         f"{now.total('join', 'pending'):,} pending",
         f"lag {sum(now.lag.values()):,}",
         f"{now.candidate or 'no model'} v{now.version or 0}",
-        f"fresh {_seconds(now.freshness_median_s)}",
+        f"fresh {_seconds(now.staleness_s)} (median {_seconds(now.freshness_median_s)})",
         f"AUC {_number(metrics.get('auc'))}",
         f"log loss {_number(metrics.get('log_loss'))}",
         f"{opened} incidents open",
@@ -96,7 +97,8 @@ def _model(now: Sample) -> Text:
     away = f"   [red]away: {', '.join(now.missing)}[/]" if now.missing else ""
     return Text.from_markup(
         f"\n[bold]Champion[/] {now.candidate or 'none yet'} version {now.version or 0}   "
-        f"[bold]fresh[/] {_seconds(now.freshness_median_s)} after a label (median)   "
+        f"[bold]fresh[/] {_seconds(now.staleness_s)} since its newest label came in, "
+        f"{_seconds(now.freshness_median_s)} from a label to predictions (median)   "
         f"[bold]AUC[/] {_number(metrics.get('auc'))}   [bold]log loss[/] {_number(metrics.get('log_loss'))}   "
         f"[dim]on {metrics.get('examples', 0):,.0f} labels, scored before they were known[/]{away}"
     )

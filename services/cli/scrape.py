@@ -25,7 +25,10 @@ class Process(msgspec.Struct):
 
 
 class Sample(msgspec.Struct):
-    """The services at one moment (``at``: monotonic seconds). ``totals`` and ``lag`` are by stage."""
+    """The services at one moment (``at``: monotonic seconds). ``totals`` and ``lag`` are by stage.
+
+    ``staleness_s`` is the worst scoring process's; None before its first label.
+    """
 
     at: float
     totals: dict[str, dict[str, int]]
@@ -102,7 +105,7 @@ def _take(sample: Sample, name: str, labels: Labels, value: float) -> None:
     elif name == "rivermill_served_version":
         sample.candidate, sample.version = labels["candidate"], int(value)
     elif name == "rivermill_serving_staleness_seconds":
-        sample.staleness_s = value
+        sample.staleness_s = max(value, sample.staleness_s or 0.0) or None
     elif name == "rivermill_prequential":
         sample.prequential.setdefault(labels["candidate"], {})[labels["metric"]] = value
 
