@@ -17,7 +17,9 @@ import msgspec
 
 USER_ERROR = 2
 """Exit code of a service that was started with something only the user can put right."""
-_FIRST_DELAY_S, _MAX_DELAY_S, _STEADY_S = 0.25, 30.0, 60.0
+STEADY_S = 60.0
+_ASK = signal.SIGTERM
+_FIRST_DELAY_S, _MAX_DELAY_S = 0.25, 30.0
 _LOG_BYTES, _LOGS_KEPT = 10 * 1024 * 1024, 2
 _LINE_BYTES = 256 * 1024
 _WORDS = 300
@@ -38,10 +40,12 @@ class Child:
 
     ``group`` is the process group that the watchdog ends should this process be killed. ``say`` tells a person, in one
     line, that the process died and when it comes back: after 0.25 s at first, twice that each time it dies again
-    within a minute, 30 s at most.
+    within ``steady_s``, 30 s at most.
     """
 
-    def __init__(self, command: Command, log: Path, group: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, command: Command, log: Path, group: int, say: Callable[[str], None], *, steady_s: float = STEADY_S
+    ) -> None:
         self.command = command
         self.process: asyncio.subprocess.Process | None = None
         self.restarts = 0
@@ -49,6 +53,7 @@ class Child:
         self._log = log
         self._group = group
         self._say = say
+        self._steady_s = steady_s
         self._last: deque[str] = deque(maxlen=20)
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -68,13 +73,13 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(number)
 
-    async def stop(self, within: float) -> None:
-        """SIGTERM, and SIGKILL after ``within`` seconds."""
+    async def stop(self, within: float, number: int = _ASK) -> None:
+        """SIGTERM or another signal, and SIGKILL after ``within`` seconds."""
         self._stopping.set()
         if self._task is None:
             return
         self.signal(signal.SIGCONT)
-        self.signal(signal.SIGTERM)
+        self.signal(number)
         done, _ = await asyncio.wait([self._task], timeout=within)
         if not done:
             self._say(f"{self.command.name} does not stop: killed")
@@ -98,7 +103,7 @@ class Child:
                 await self._once(file)
                 if self._stopping.is_set():
                     return
-                delay = _FIRST_DELAY_S if time.monotonic() - began > _STEADY_S else delay
+                delay = _FIRST_DELAY_S if time.monotonic() - began > self._steady_s else delay
                 self._say(f"{self.command.name} ended ({self._how()}): {self.last_words()}; restarts in {delay:g} s")
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), delay)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import httpx
 from schemas.topics import SERVICES
 from services.cli import broker_background, running
 from services.cli.broker import Broker
-from services.cli.child import USER_ERROR, Child, Command
+from services.cli.child import STEADY_S, USER_ERROR, Child, Command
 from services.cli.watchdog import Watchdog
 from services.runtime.launch import Deployment, load
 from services.runtime.settings import Settings, SettingsError, from_environment
@@ -36,8 +36,9 @@ class Supervisor:
 
     ``broker`` is a Kafka to use (host:port); without one, that of RIVERMILL_BROKER, or else the embedded broker on
     ``data_dir``. ``processes`` is how many of each Kafka service to run. ``usual_ports`` takes 9092, 8080 and 9101 to
-    9104 where they are free. ``say`` gets one line for a person at a time. After :meth:`start`: ``deployment`` (with
-    the settings to reach the broker and the registry), ``endpoints`` (base URL by process), ``pids``, ``restarts``.
+    9104 where they are free. ``say`` gets one line for a person at a time. ``service_env`` is for the Kafka services
+    alone; one that ran for ``steady_s`` is restarted without delay (:class:`Child`). After :meth:`start`: ``deployment``
+    (with the settings to reach the broker and the registry), ``endpoints`` (base URL by process), ``pids``, ``restarts``.
     """
 
     def __init__(
@@ -50,6 +51,8 @@ class Supervisor:
         env: Mapping[str, str] = os.environ,
         usual_ports: bool = False,
         say: Callable[[str], None] = lambda _: None,
+        service_env: Mapping[str, str] | None = None,
+        steady_s: float = STEADY_S,
     ) -> None:
         self.pipeline = pipeline.absolute()
         self.data_dir = data_dir.absolute()
@@ -60,6 +63,8 @@ class Supervisor:
         self._processes = processes
         self._env = dict(env)
         self._usual = usual_ports
+        self._service_env = dict(service_env or {})
+        self._steady_s = steady_s
         self.say = say
         self._held = ExitStack()
         self._watchdog: Watchdog | None = None
@@ -91,6 +96,19 @@ class Supervisor:
         """Send a signal to one process, as a fault would."""
         self.children[name].signal(number)
 
+    def add(self, service: str, number: int) -> None:
+        """Start one more process of a Kafka service, its ``number``-th from 0 on."""
+        self._add(self._service(service, number))
+
+    async def remove(self, name: str, number: int = signal.SIGTERM) -> None:
+        """End a process for good, by this signal first."""
+        await self.children[name].stop(_SERVICES_STOP_S, number)
+        del self.children[name]
+
+    async def ready(self, *names: str, within: float = 90.0) -> None:
+        """Wait until these processes answer that they are ready; StartError says which does not."""
+        await self._ready(time.monotonic() + within, names)
+
     async def start(self, within: float = 90.0) -> None:
         """Start everything and return once all of it is ready; StartError says what is not."""
         self._held.enter_context(running.locked(self.data_dir))
@@ -106,10 +124,11 @@ class Supervisor:
         self._watchdog = Watchdog()
         deadline = time.monotonic() + within
         self._add(Command("registry", _registry(registry), env, env["RIVERMILL_REGISTRY_URL"]))
+        self._service_env = env | self._service_env
         for number in range(self._processes):
             for service in SERVICES:
-                self._add(self._service(service, number, env))
-        await self._ready(deadline)
+                self.add(service, number)
+        await self._ready(deadline, self.children)
         found = running.Running(
             os.getpid(), str(self.pipeline), str(self._address), env["RIVERMILL_REGISTRY_URL"], self.endpoints
         )
@@ -157,28 +176,27 @@ class Supervisor:
     def _port(self, usual: int) -> int:
         return running.free_port(usual if self._usual else 0)
 
-    def _service(self, service: str, number: int, env: Mapping[str, str]) -> Command:
+    def _service(self, service: str, number: int) -> Command:
         port = self._port(DEFAULT_PORTS[service] if number == 0 else 0)
         return Command(
             service if number == 0 else f"{service}-{number + 1}",
             [sys.executable, "-m", f"services.{service}", "--pipeline", str(self.pipeline)],
-            {**env, "RIVERMILL_SLOT": f"up-{number}", "RIVERMILL_WEB_PORT": str(port)},
+            {**self._service_env, "RIVERMILL_SLOT": f"up-{number}", "RIVERMILL_WEB_PORT": str(port)},
             f"http://{Settings.bind}:{port}",
         )
 
     def _add(self, command: Command) -> None:
         if self._watchdog is None:
             raise RuntimeError("the supervisor is not started")
-        child = Child(command, self.log(command.name), self._watchdog.group, self._tell)
+        child = Child(command, self.log(command.name), self._watchdog.group, self._tell, steady_s=self._steady_s)
         self.children[command.name] = child
         child.start()
 
     def _tell(self, line: str) -> None:
         self.say(line)
 
-    async def _ready(self, deadline: float) -> None:
-        """Wait until all answer that they are ready."""
-        waiting = list(self.children)
+    async def _ready(self, deadline: float, names: Iterable[str]) -> None:
+        waiting = list(names)
         async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
             while waiting:
                 for name in list(waiting):
