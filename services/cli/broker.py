@@ -108,6 +108,7 @@ class Broker:
         """Start, wait until the broker answers, and return its bootstrap address; BrokerError if it cannot."""
         if self.running:
             return self.address
+        self._reap()
         try:
             java = find_java(self._env)
             class_path = jars(self._env, progress)
