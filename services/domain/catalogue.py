@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Literal, Protocol
 
 from services.domain import linear
@@ -53,6 +54,17 @@ def load(candidate: Candidate, plan: Plan, data: bytes) -> Model:
         return linear.load(data, candidate)
     build, also = _builder(candidate, binary=plan.task == "binary")
     return Estimator(build, plan, also, data)
+
+
+def prepare(candidates: Iterable[Candidate]) -> None:
+    """Import what the candidates' models need: it takes seconds, in which an event loop would miss its heartbeats.
+
+    A factory that cannot be imported is told of where it is used.
+    """
+    for candidate in candidates:
+        if not is_linear(candidate):
+            with suppress(FactoryError):
+                _builder(candidate, binary=True)[0]()
 
 
 def is_linear(candidate: Candidate) -> bool:

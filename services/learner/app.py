@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from schemas.state import Checkpoint
+from services.domain import catalogue
 from services.learner.joining import open_join
 from services.learner.training import open_train
 from services.runtime.launch import Deployment
@@ -35,6 +36,7 @@ def _join(deployment: Deployment, counts: dict[str, int]) -> Stage:
 def _train(deployment: Deployment, counts: dict[str, int]) -> Stage:
     settings = deployment.settings
     _ = settings.signing_keys  # a learner that cannot sign is told so at its start
+    catalogue.prepare(deployment.spec.model.candidates)
 
     async def open_fold(lane: int, checkpoint: Checkpoint | None) -> Driver:  # noqa: ARG001 - a fold has one lane
         client = RegistryClient(settings.registry_url, token=settings.registry_token, actor="learner")
