@@ -9,13 +9,16 @@ LOCKED := $(PIP) --no-deps --require-hashes
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint unit format venv requirements clean
+.PHONY: help demo chaos test check lint unit format venv requirements clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: venv ## Watch a model learn from a year's flights; options in ARGS="--days 60 --speed 600x --exit"
 	@$(BIN)/rivermill demo $(ARGS)
+
+chaos: venv ## Faults at random moments against everything, then every record is checked: SEED=7, KILLS=1000, ARGS="--help"
+	@$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) $(ARGS)
 
 test: venv ## Run all tests, on a real Kafka broker (ARGS go to pytest)
 	@$(BIN)/python -m pytest $(ARGS)

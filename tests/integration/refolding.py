@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from schemas.examples import Record
+from chaos import reader, refold
 from services.domain import snapshot
 from services.domain.registry_api import Version
-from services.learner.core.fold import Fold
 from tests.integration.pipelines import KEY, Pipeline
 
 
@@ -20,10 +17,6 @@ async def read_version(pipeline: Pipeline, version: Version) -> snapshot.Snapsho
 
 async def refolded(pipeline: Pipeline, version: Version) -> snapshot.Manifest:
     """What a snapshot says of itself that is made anew, from the log's start up to the version's offset."""
-    decode = msgspec.json.Decoder(Record).decode
-    fold = Fold()
-    for record in await pipeline.records("examples"):
-        if record.offset < version.examples_offset:
-            fold.apply(decode(record.value), record.offset, record.timestamp)
-    taken = next(it for it in fold.snapshots() if it.candidate == version.candidate)
-    return snapshot.read(taken.blob, snapshot.sign(taken.blob, KEY.encode()), [KEY.encode()]).manifest
+    deployment = pipeline.deployment
+    examples = reader.read(deployment.settings.broker, deployment.topic("examples"), 1)
+    return (await refold.refolded(examples, version.examples_offset, KEY.encode()))[version.candidate]

@@ -14,6 +14,7 @@ import pytest
 from cyclopts import CycloptsError
 from prometheus_client.metrics import MetricWrapperBase
 
+from chaos.adversary import FAULTS
 from services.cleaning.core.rules import REJECTIONS, REPAIRS
 from services.cli.__main__ import application
 from services.domain import spec_tables
@@ -203,3 +204,10 @@ def test_the_tests_that_the_docs_name_exist():
     for page in PAGES:
         for name in re.findall(r"`(tests/[\w/.]+)`", page.read_text(encoding="utf-8")):
             assert (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+def test_every_fault_is_listed_as_the_adversary_describes_it():
+    """The page on reliability has each fault of `make chaos` and what it does, word for word."""
+    assert [
+        row for name, kind in FAULTS.items() if (row := f"| `{name}` | {kind.what} |") not in text("reliability.md")
+    ] == []

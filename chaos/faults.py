@@ -1,0 +1,106 @@
+"""Carrying out the plan: each act a task of its own, so that faults overlap; whatever one did is undone at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from chaos import recovery, strikes
+from chaos.adversary import HARMLESS, Act
+from chaos.feeder import Feeder
+from chaos.owners import Owners
+from chaos.recovery import Kill
+from services.cli.supervise import StartError, Supervisor
+
+_READY_S, _AGAIN_S, _LOOK_S = 90.0, 0.25, 0.01
+
+
+class Done(msgspec.Struct):
+    """An act as it was carried out: wall clock, milliseconds. A kill ends when its process is ready again."""
+
+    act: Act
+    began_ms: int
+    ended_ms: int = 0
+
+
+class Faults:
+    """Where the plan is carried out: what :mod:`chaos.strikes` strikes.
+
+    ``done`` tells what was done, ``unready`` what did not come back. ``turns`` keep acts apart that would undo each other.
+    """
+
+    def __init__(self, supervisor: Supervisor, owners: Owners, feeder: Feeder, say: Callable[[str], None]) -> None:
+        self.supervisor = supervisor
+        self.feeder = feeder
+        self.turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.done: list[Done] = []
+        self.unready: list[str] = []
+        self._owners = owners
+        self._say = say
+        self._killed: list[tuple[Act, Kill]] = []
+
+    async def carry_out(self, acts: Sequence[Act]) -> None:
+        """All acts at their moments; returns when the last is over."""
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for act in acts:
+                await asyncio.sleep(max(0.0, began + act.at - time.monotonic()))
+                lasts = f" for {act.seconds:.0f} s" if act.seconds else ""
+                target = "" if act.target in {act.fault, "script", "broker"} else f" {act.target}"
+                self._say(f"{act.fault}{target}{lasts}")
+                group.create_task(self._act(act), name=f"{act.fault} {act.target}")
+
+    def kills(self) -> list[Kill]:
+        """The processes killed, and whether each was alone; not those whose clock was wrong."""
+        found = []
+        for act, kill in self._killed:
+            until = kill.at_ms + recovery.CALM_MS[kill.how]
+            others = [it for it in self.done if it.act is not act and it.began_ms < until and it.ended_ms > kill.at_ms]
+            if all(it.act.fault != "clock" for it in others):
+                alone = all(it.act.fault in HARMLESS for it in others)
+                found.append(msgspec.structs.replace(kill, alone=alone))
+        return found
+
+    def killed(self, act: Act, how: str) -> None:
+        """Note whose lanes are about to be without an owner."""
+        lanes, healthy = self._owners.of(act.target)
+        self._killed.append((act, Kill(now_ms(), act.target, how, lanes, healthy)))
+
+    async def running(self, name: str) -> asyncio.subprocess.Process:
+        """The process to strike; waits while it is just not there."""
+        while True:
+            child = self.supervisor.children.get(name)
+            if child is not None and child.process is not None and child.pid is not None:
+                return child.process
+            await asyncio.sleep(_LOOK_S)
+
+    async def ready(self, *names: str) -> None:
+        """Wait until processes are ready; if they are not in good time, that is noted."""
+        deadline = time.monotonic() + _READY_S
+        while True:
+            try:
+                await self.supervisor.ready(*names, within=deadline - time.monotonic())
+            except (StartError, KeyError) as error:  # it cannot start now, or it is to be away now
+                if time.monotonic() >= deadline:
+                    self.unready.append(str(error))
+                    return
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
+
+    async def _act(self, act: Act) -> None:
+        done = Done(act, now_ms())
+        self.done.append(done)
+        try:
+            await strikes.STRIKES[act.fault](self, act)
+        finally:
+            done.ended_ms = now_ms()
+
+
+def now_ms() -> int:
+    """The wall clock, as Kafka stamps have it."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,98 @@
+"""From a kill to the first committed output of the new owner: read from the topics' own checkpoints. Pure.
+
+Every lane puts a checkpoint into each of its transactions, stamped with the wall clock. So a lane's recovery from the
+kill of its owner ends with the first one stamped later, and another lane's pause is the longest time between two.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from math import ceil
+
+import msgspec
+
+from chaos.facts import Moment
+
+SPARSE = frozenset({"detect"})
+"""Stages that get input so seldom that silence says nothing."""
+UNHURRIED = SPARSE | {"summarise"}
+"""Those, and one that waits for half a second from batch to batch anyway."""
+WORST_MS, PAUSE_MS = 20_000, 500
+GOALS_MS = {"restarted": 2_000, "lost": 8_000}
+"""Goals: the median for a process that is started again and for one that is not; the worst; a healthy lane's pause."""
+CALM_MS = {"restarted": 5_000, "lost": 10_000}
+"""How long no other fault may come for a recovery to count for the goals, however long it takes."""
+_PAUSE_WITHIN_MS = 5_000
+Lane = tuple[str, int]
+
+
+class Kill(msgspec.Struct, frozen=True):
+    """A process was killed ``at_ms``, when it owned ``lanes``; ``healthy`` were those of its service's other processes.
+
+    ``alone``: no other fault was at work, and none came for ``CALM_MS``.
+    """
+
+    at_ms: int
+    target: str
+    how: str
+    lanes: frozenset[Lane]
+    healthy: frozenset[Lane]
+    alone: bool = True
+
+
+class Distribution(msgspec.Struct, frozen=True):
+    """Times in milliseconds; ``met`` is whether the goal is."""
+
+    count: int
+    median: int
+    p90: int
+    worst: int
+    met: bool
+
+
+def distribution(times: Sequence[int], median_goal: int | None, worst_goal: int) -> Distribution | None:
+    """Their distribution, None when there are none."""
+    if not times:
+        return None
+    ordered = sorted(times)
+    median, p90 = (ordered[ceil(len(ordered) * share) - 1] for share in (0.5, 0.9))
+    met = ordered[-1] <= worst_goal and (median_goal is None or median <= median_goal)
+    return Distribution(len(ordered), median, p90, ordered[-1], met)
+
+
+def distributions(kills: Iterable[Kill], moments: Iterable[Moment]) -> dict[str, Distribution]:
+    """Recoveries by ``restarted``, ``lost`` (of kills alone, and of all with `` all``), and ``pause`` of healthy lanes."""
+    at: defaultdict[Lane, list[int]] = defaultdict(list)
+    for moment in moments:
+        at[moment.stage, moment.lane].append(moment.at_ms)
+    for stamps in at.values():
+        stamps.sort()
+    times: defaultdict[str, list[int]] = defaultdict(list)
+    for kill in kills:
+        took = [took for lane in kill.lanes if (took := recovery(kill, at[lane])) is not None and lane[0] not in SPARSE]
+        times[f"{kill.how}, whatever else went on"] += took
+        if kill.alone:
+            times[kill.how] += took
+            times["pause"] += [pause(kill, at[lane]) for lane in kill.healthy if lane[0] not in UNHURRIED]
+    found = {
+        name: distribution(each, GOALS_MS.get(name), PAUSE_MS if name == "pause" else WORST_MS)
+        for name, each in sorted(times.items())
+    }
+    return {name: each for name, each in found.items() if each is not None}
+
+
+def recovery(kill: Kill, stamps: Sequence[int]) -> int | None:
+    """From the kill to the lane's next checkpoint; None when there is none."""
+    after = bisect_right(stamps, kill.at_ms)
+    return stamps[after] - kill.at_ms if after < len(stamps) else None
+
+
+def pause(kill: Kill, stamps: Sequence[int]) -> int:
+    """The longest silence of a lane in the seconds after the kill."""
+    first = max(0, bisect_right(stamps, kill.at_ms) - 1)
+    last = bisect_right(stamps, kill.at_ms + _PAUSE_WITHIN_MS) + 1
+    window = stamps[first:last]
+    return max((later - earlier for earlier, later in pairwise(window)), default=0)

@@ -1,0 +1,154 @@
+"""One run: everything started, the script fed, the plan carried out, all drained, and the verdict drawn."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chaos import clock, judge, recovery, script
+from chaos.adversary import KILLS, Act
+from chaos.facts import Facts
+from chaos.faults import Faults
+from chaos.feeder import Feeder
+from chaos.owners import Owners
+from chaos.recovery import Distribution
+from services.cli.account import stage_totals
+from services.cli.positions import Checkpoints
+from services.cli.settle import wait_settled
+from services.cli.supervise import Supervisor
+
+PROCESSES = 2
+_SETTLE_S, _EXPIRE_S, _LOOK_S = 180.0, 60.0, 0.1
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a run found. ``violations`` by check: an empty list where it holds."""
+
+    seed: int
+    seconds: float
+    acts: dict[str, int]
+    kills: int
+    restarts: dict[str, int]
+    counts: dict[str, int]
+    recovery_ms: dict[str, Distribution]
+    violations: dict[str, list[str]]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was violated."""
+        return not any(self.violations.values())
+
+
+class Chaos:
+    """One run in ``folder``, with its own broker; :meth:`stop` ends whatever runs."""
+
+    def __init__(self, folder: Path, seed: int, acts: Sequence[Act], rate: float, say: Callable[[str], None]) -> None:
+        self._seed, self._acts, self._rate, self._say = seed, acts, rate, say
+        self._broken: dict[str, list[str]] = {"every process comes back": [], "everything is worked off": []}
+        path = folder / "pipeline.toml"
+        path.write_text(script.FILE, encoding="utf-8")
+        env = {name: value for name, value in os.environ.items() if not name.startswith("RIVERMILL_") or name in _KEPT}
+        self._supervisor = Supervisor(
+            path,
+            folder / "data",
+            processes=PROCESSES,
+            env=env,
+            service_env=clock.environment(folder / "data"),
+            steady_s=0.0,
+        )
+        self._owners = Owners(lambda: {k: v for k, v in self._supervisor.endpoints.items() if k != "registry"})
+
+    async def run(self) -> Result:
+        """All of it."""
+        began = time.monotonic()
+        await self._supervisor.start()
+        self._say("everything runs; the script begins")
+        feeder = Feeder(self._supervisor.deployment, script.Script(self._seed), self._rate)
+        faults = Faults(self._supervisor, self._owners, feeder, self._say)
+        async with _beside(self._owners.run()):
+            await self._strike(feeder, faults)
+        await self._drain(feeder)
+        self._say("worked off; reading every topic")
+        deployment = self._supervisor.deployment
+        found, violations = await judge.judge(deployment, self._supervisor.data_dir / "registry" / "blobs")
+        self._broken["every process comes back"] += faults.unready
+        acts = Counter(it.act.fault for it in faults.done)
+        return Result(
+            seed=self._seed,
+            seconds=round(time.monotonic() - began, 1),
+            acts=dict(acts.most_common()),
+            kills=sum(acts[fault] for fault in KILLS),
+            restarts=self._supervisor.restarts,
+            counts=_counts(found),
+            recovery_ms=recovery.distributions(faults.kills(), found.moments),
+            violations=self._broken | violations,
+        )
+
+    async def stop(self) -> None:
+        """End everything that was started."""
+        await self._supervisor.stop()
+
+    async def _strike(self, feeder: Feeder, faults: Faults) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(feeder.run(), name="feeder")
+            await faults.carry_out(self._acts)
+            feeder.stop()
+
+    async def _drain(self, feeder: Feeder) -> None:
+        """Let everything be worked off, then let the closing events expire what has no label."""
+        await self._settled("the stream")
+        await feeder.send(feeder.script.closing())
+        await feeder.close()
+        await self._settled("the closing events")
+        async with Checkpoints(self._supervisor.deployment) as checkpoints:
+            deadline = time.monotonic() + _EXPIRE_S
+            while time.monotonic() < deadline:
+                join = stage_totals(await checkpoints.refresh())["join"]
+                if join.get("pending") == script.CLOSINGS and not join.get("waiting"):
+                    return
+                await asyncio.sleep(_LOOK_S)
+        self._broken["everything is worked off"].append(f"after {_EXPIRE_S:.0f} s the join still holds {join}")
+
+    async def _settled(self, what: str) -> None:
+        lacking: dict[str, int] = {}
+
+        def note(behind: Mapping[str, int]) -> None:
+            lacking.clear()
+            lacking.update(behind)
+
+        if not await wait_settled(self._supervisor.deployment, _SETTLE_S, note):
+            self._broken["everything is worked off"].append(f"{what}: after {_SETTLE_S:.0f} s still {lacking}")
+
+
+_KEPT = ("RIVERMILL_CACHE_DIR", "RIVERMILL_MAVEN_URL", "RIVERMILL_LOG_LEVEL")
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do this for as long as the block lasts."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _counts(found: Facts) -> dict[str, int]:
+    """How much was read, and of what kinds."""
+    duplicates = sum(it.totals.get("duplicates", 0) for (stage, _), it in found.checkpoints.items() if stage == "clean")
+    states = Counter(it.outcome.state for it in found.outcomes)
+    return {
+        "raw events": len(found.raw_events), "raw labels": len(found.raw_labels), "clean events": len(found.events),
+        "duplicates": duplicates, "dead letters": len(found.dead), "clean labels": len(found.labels),
+        "predictions": len(found.predictions), **{f"outcomes {state}": states[state] for state in sorted(states)},
+        "examples": len(found.examples), "alerts": len(found.alerts), "checkpoints": len(found.moments),
+    }  # fmt: skip

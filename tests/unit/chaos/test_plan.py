@@ -1,0 +1,92 @@
+"""Script and plan follow from their seed; recoveries follow from checkpoints' stamps."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from chaos.adversary import FAULTS, KILLS, plan
+from chaos.facts import Moment
+from chaos.recovery import Kill, distribution, distributions
+from chaos.script import CLOSING, FILE, HORIZON, PARTITIONS, Script
+from services.domain.murmur import partitions
+from services.domain.spec import parse
+
+
+def test_the_script_does_not_depend_on_how_it_is_cut() -> None:
+    """Taken in one piece or in many, a seed gives the same records in the same order, and another seed others."""
+    whole, pieces = Script(1), Script(1)
+    cut = [send for count in (1, 0, 399, 600) for send in pieces.take(count)]
+    assert whole.take(1000) == cut
+    assert whole.rest() == pieces.rest()
+    assert Script(2).take(1000) != cut
+
+
+def test_the_script_has_every_kind_of_label() -> None:
+    """Labels come late, too late, twice, with another value, and for nobody; events come twice and badly keyed."""
+    script = Script(3)
+    sends = script.take(5000) + script.rest()
+    events = [json.loads(it.value) for it in sends if it.kind == "events"]
+    labels = [json.loads(it.value) for it in sends if it.kind == "labels"]
+    times = Counter(str(it["id"]) for it in events)
+    assert 0 < sum(count - 1 for count in times.values()) < 500
+    assert any(it.key == b"elsewhere" for it in sends)
+    values: dict[str, set[bool]] = {}
+    for it in labels:
+        values.setdefault(str(it["id"]), set()).add(it["late"])
+    assert any(len(each) == 2 for each in values.values())
+    assert any(name not in times for name in values)
+    assert len({(it["id"], it["known_at"]) for it in labels}) == len(labels), "a label cannot be told from another"
+
+
+def test_closing_events_pass_every_deadline_on_every_partition() -> None:
+    """At least three closing events lie on each partition, all more than a horizon after the last event."""
+    script = Script(4)
+    last = max(json.loads(it.value)["at"] for it in script.take(500) if it.kind == "events")
+    closing = script.closing()
+    assert parse(FILE).label.horizon == f"{HORIZON.seconds // 60}m"
+    assert min(Counter(partitions([it.key or b"" for it in closing], PARTITIONS)).values()) >= 3
+    assert all(json.loads(it.value)["id"].startswith(CLOSING) for it in closing)
+    assert min(json.loads(it.value)["at"] for it in closing) > last
+
+
+def test_a_plan_follows_from_its_seed() -> None:
+    """One seed gives one plan; every fault is in it; the moments rise; it ends with the last kill that was asked for."""
+    assert plan(1, kills=40) == plan(1, kills=40) != plan(2, kills=40)
+    acts = plan(1, kills=40)
+    assert sum(act.fault in KILLS for act in acts) == 40
+    assert acts[-1].fault in KILLS
+    assert {act.fault for act in acts} == set(FAULTS)
+    assert [act.at for act in acts] == sorted(act.at for act in acts)
+    assert all(act.target in FAULTS[act.fault].targets for act in acts)
+    assert plan(1, duration_s=60)[-1].at < 60
+
+
+MOMENTS = [Moment("score", lane, at) for lane, stamps in ((0, (900, 3000)), (1, (950, 1100, 1800))) for at in stamps]
+
+
+def kill(*, alone: bool = True) -> Kill:
+    return Kill(1000, "scoring", "restarted", frozenset({("score", 0)}), frozenset({("score", 1)}), alone)
+
+
+def test_recovery_is_from_the_kill_to_the_first_later_checkpoint() -> None:
+    """The killed process's lane counts from the kill, a healthy one by its longest silence after it."""
+    found = distributions([kill()], MOMENTS)
+    assert (found["restarted"].median, found["restarted"].count) == (2000, 1)
+    assert found["pause"].worst == 700
+    assert not found["pause"].met
+
+
+def test_a_disturbed_kill_counts_only_among_all() -> None:
+    """Where another fault was at work, a kill says nothing of the goal."""
+    assert set(distributions([kill(alone=False)], MOMENTS)) == {"restarted, whatever else went on"}
+
+
+@pytest.mark.parametrize(("times", "met"), [([1, 2, 2], True), ([1, 3, 3], False), ([1, 1, 21], False)])
+def test_a_goal_is_met_by_median_and_worst(times: list[int], met: bool) -> None:
+    """A goal holds when the median and the worst do."""
+    found = distribution(times, 2, 20)
+    assert found is not None
+    assert found.met == met
