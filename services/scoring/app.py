@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from schemas.state import Checkpoint
+from services.domain import catalogue
 from services.domain.records import Incoming, Output
 from services.runtime import metrics
 from services.runtime.launch import Deployment
@@ -79,6 +80,7 @@ def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage
     cache = SnapshotCache(settings.data_dir / "snapshots" / deployment.name, client)
     follower = Follower(deployment.name, settings.signing_keys, cache)
     loading: list[asyncio.Task[None]] = []
+    catalogue.prepare(spec.model.candidates)
 
     async def open_score(lane: int, checkpoint: Checkpoint | None) -> Driver:
         if not loading:

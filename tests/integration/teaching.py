@@ -173,24 +173,23 @@ class Teacher:
 
         async def everywhere() -> bool:
             last[:] = await self.predictions()
-            assert {place for place, _ in last} == set(range(self._deployment.partitions))
-            return all(
+            return {place for place, _ in last} == set(range(self._deployment.partitions)) and all(
                 made.model.version == version and (encodings is None or made.encodings_offset == encodings)
                 for _, made in last
             )
 
-        await until(everywhere, f"version {version} served on every partition", 30)
+        await until(everywhere, f"version {version} served on every partition")
         return [made for _, made in last]
 
-    async def compared(self, challenger: str) -> list[Prediction]:
-        """Ask until every partition compares the champion with this challenger alone; the first such predictions."""
+    async def compared(self, *challengers: str) -> list[Prediction]:
+        """Ask until every partition compares the champion with just these challengers; the first such predictions."""
         last: list[tuple[int, Prediction]] = []
 
         async def everywhere() -> bool:
             last[:] = await self.predictions()
-            return all([it.candidate for it in made.challengers] == [challenger] for _, made in last)
+            return all({it.candidate for it in made.challengers} == {*challengers} for _, made in last)
 
-        await until(everywhere, f"{challenger} compared on every partition", 30)
+        await until(everywhere, f"{challengers} compared on every partition")
         return [made for _, made in last]
 
     def score(self, version: int, made: Prediction) -> float:

@@ -14,12 +14,19 @@ from tests.integration.pipelines import Pipeline, file, fresh_name, until
 from tests.integration.teaching import Teacher
 
 SCORERS = ("scoring", "scoring-2")
+FOREST = """
+[[model.candidates]]
+name = "forest"
+model = "adaptive_random_forest"
+models = 3
+"""
 
 
 @pytest.fixture(scope="module")
 def pipeline(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """A registry and two processes of scoring that share the four lanes, each with a cache of its own."""
-    with Pipeline(tmp_path_factory.mktemp("promotion"), broker, file(fresh_name("promotion"))) as started:
+    text = file(fresh_name("promotion"), candidates=FOREST)
+    with Pipeline(tmp_path_factory.mktemp("promotion"), broker, text) as started:
         started.start("registry")
         for name in SCORERS:
             started.start("scoring", name)
@@ -56,10 +63,28 @@ def test_both_processes_follow_a_promotion(teacher: Teacher) -> None:
         await teacher.point("champion", versions["second"].version, live=True, reason="promoted by a test")
         made = await teacher.served(versions["second"].version)
         assert {it.model.candidate for it in made} == {"second"}
-        made = await teacher.compared("first")
+        made = await teacher.compared("first", "forest")
         assert all(isclose(it.score, teacher.score(it.model.version, it), abs_tol=1e-9) for it in made)
         await teacher.point("champion", versions["first"].version, live=True)
         await teacher.served(versions["first"].version)
+
+    asyncio.run(scenario())
+
+
+def test_a_promoted_forest_is_served_as_its_newest_snapshot_has_it(teacher: Teacher) -> None:
+    """A model too large for live parameters predicts, once promoted, as its version does, and follows its next one."""
+
+    async def scenario() -> None:
+        first = (await teacher.publish())["forest"]
+        await teacher.point("champion", first.version, live=True)
+        for version in (first, (await teacher.publish())["forest"]):
+            made = await teacher.served(version.version)
+            assert {(it.model.candidate, it.model.examples_offset) for it in made} == {
+                ("forest", version.examples_offset)
+            }
+            assert all(it.score == teacher.score(version.version, it) for it in made)
+        await teacher.point("champion", teacher.versions["first"], live=True)
+        await teacher.served(teacher.versions["first"])
 
     asyncio.run(scenario())
 
