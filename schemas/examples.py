@@ -30,15 +30,25 @@ class Example(msgspec.Struct, tag="example", tag_field="kind"):
     corrects: bool | float | None = None
 
 
+class Withdrawn(msgspec.Struct, frozen=True):
+    """A candidate that cannot go on: the fold drops it. ``examples_offset`` is the state that showed it, ``cause`` how."""
+
+    candidate: str
+    examples_offset: int
+    cause: str
+
+
 class Control(msgspec.Struct, tag="control", tag_field="kind"):
     """A change of the fold itself: from here on ``pipeline`` (canonical JSON, in full) is in force.
 
-    ``log_id`` is a UUIDv7 made with the first control record of a log; a greater one is newer.
+    ``log_id`` is a UUIDv7 made with the first control record of a log; a greater one is newer. Of the pipeline's
+    candidates the fold has all but those ``withdrawn``.
     """
 
     log_id: str
     spec: str
     pipeline: str
+    withdrawn: list[Withdrawn] = []
 
 
 Record = Example | Control

@@ -29,6 +29,7 @@ from services.drift.core.summarise import Summarise
 from services.learner.core.fold import Fold
 from services.learner.core.join import Join
 from services.learner.core.train import Train
+from services.learner.training import rehearse
 from services.scoring.core import Score
 
 LOG_ID = "00000000-0000-7000-8000-000000000000"
@@ -105,6 +106,7 @@ class Offline:
         self._longest_ms = duration(spec.topics.retention) // _MILLISECOND // 4
         self._ids = {kind: _id_reader(field) for kind, field in (("event", spec.event.id), ("label", spec.label.id))}
         control = Control(LOG_ID, spec_hash(spec), canonical(spec))
+        rehearse(control)
         self._emit("examples", 0, Out(b"control", encode(control), 0))
         self._publish()
         self._serve()
@@ -238,6 +240,8 @@ class Offline:
         self._stale = True
         if self.train.versions and self.train.versions_due(self._now):
             self._publish()
+        if (withdrawal := self.fold.withdrawal()) is not None:
+            self._route(self.train.change(withdrawal, self._now))
 
     def _watch(self, record: Record | None = None, lane: int = 0) -> None:
         """Keep a record for the drift stages, or hand them what is kept: nothing waits for what they find."""
@@ -255,28 +259,33 @@ class Offline:
         self._route(self.detect.process((record,), self._now))
 
     def _publish(self) -> None:
-        """The next version of every candidate; those that are not served live are frozen as of now."""
-        number = max(self.train.versions.values(), default=0)
+        """The next version of every candidate; those that are not served live are frozen as of now.
+
+        None if one cannot be written down: the log withdraws it first.
+        """
         names = list(self.fold.learners)
+        slow = [name for name in names if not is_linear(self.fold.learners[name].candidate)]
+        snapshots = self.fold.snapshots() if slow else []
+        if self.fold.withdrawal() is not None:
+            return
+        number = max(self.train.versions.values(), default=0)
         versions = {name: number + index for index, name in enumerate(names, 1)}
         self.train.published(versions, self.fold.examples, self._now)
-        slow = [name for name in names if not is_linear(self.fold.learners[name].candidate)]
-        if slow:
-            key = b"backtest"
-            for taken in self.fold.snapshots():
-                if taken.candidate in slow:
-                    opened = snapshot.read(taken.blob, snapshot.sign(taken.blob, key), (key,))
-                    self._frozen[taken.candidate] = opened.part(versions[taken.candidate])
+        key = b"backtest"
+        for taken in snapshots:
+            if taken.candidate in slow:
+                opened = snapshot.read(taken.blob, snapshot.sign(taken.blob, key), (key,))
+                self._frozen[taken.candidate] = opened.part(versions[taken.candidate])
 
     def _serve(self) -> None:
         self._stale = False
         parts = self.fold.parts(self.train.versions)
-        newest = next(iter(parts.values()))
-        parts |= self._frozen
-        champion, *challengers = (parts[candidate.name] for candidate in self.spec.model.candidates)
-        served = Served(champion, challengers, newest.encodings, newest.ref.examples_offset)
+        served = parts | self._frozen
+        champion, *challengers = (served[candidate.name] for candidate in self.spec.model.candidates)
+        newest = next(iter(parts.values()), champion)
+        state = Served(champion, challengers, newest.encodings, newest.ref.examples_offset)
         for score in self.scores:
-            score.serve(served)
+            score.serve(state)
 
 
 class _Cleaned:

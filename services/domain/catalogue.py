@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from services.domain import linear
 from services.domain.columns import Columns, Moves, Row
 from services.domain.estimators import Estimator
+from services.domain.foreign import ModelError, foreign
 from services.domain.pickles import Global
 from services.domain.plan import Plan
 from services.domain.spec import Candidate
@@ -23,16 +24,16 @@ class Model(Protocol):
         """How :meth:`dump` writes; models in msgpack are small enough to be served live."""
 
     def score(self, row: Row) -> float:
-        """P(true) (0.5 when untrained), or the estimate."""
+        """P(true) (0.5 when untrained), or the estimate; ModelError when there is none."""
 
     def learn(self, row: Row, label: float, weight: float) -> bool:
-        """One step. False when it failed, the model being as it was."""
+        """One step. False when it failed, the model being as it was; ModelError when it can learn no more."""
 
     def moved(self, moves: Moves, plan: Plan) -> None:
         """Follow the columns to a new plan; what has kept its name keeps its state."""
 
     def dump(self) -> bytes:
-        """The whole state."""
+        """The whole state; ModelError when it cannot be written down."""
 
 
 class FactoryError(ValueError):
@@ -63,7 +64,7 @@ def prepare(candidates: Iterable[Candidate]) -> None:
     """
     for candidate in candidates:
         if not is_linear(candidate):
-            with suppress(FactoryError):
+            with suppress(ModelError), foreign("importing a model"):
                 _builder(candidate, binary=True)[0]()
 
 
@@ -105,7 +106,9 @@ def _factory(path: str, *, binary: bool) -> tuple[Callable[[], Any], tuple[Globa
         module = importlib.import_module(module_name)
         build = getattr(module, function)
         estimator = build()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         message = (
             f'factory "{path}" cannot be used: {type(error).__name__}: {error}. It names a function without arguments, '
             '"package.module:function", importable where the learner and scoring run'

@@ -9,10 +9,17 @@ from typing import Any, Literal
 from services.domain import pickles
 from services.domain.columns import Moves, Row
 from services.domain.encodings import names
+from services.domain.foreign import ModelError, foreign
 from services.domain.plan import Plan, text
 
-JOURNAL = 5_000
-"""Steps remembered since the last dump; one more makes a dump."""
+JOURNAL = 1_000
+"""Steps after which a dump is made, if nobody has asked for one: so many a failed step costs again at most.
+
+A forest of ten that has learned 10,000 examples (2 ms a step) undoes a step in 1 to 2 seconds, and a dump of it takes
+0.15 s. Measured on two shared cores; ``docs/decisions/0005-snapshots.md`` has more.
+"""
+MOST = 2 * JOURNAL
+"""Steps that are remembered while no dump can be made. One that still cannot then is the estimator's last."""
 
 Flat = dict[str, Any]
 
@@ -21,8 +28,11 @@ class Estimator:
     """One River classifier or regressor.
 
     ``learn_one`` is not atomic, and copying a forest takes seconds. So the steps since the last dump are remembered:
-    when one fails, the estimator is loaded from that dump and learns the others again. What a sequence of steps
-    leads to thus never depends on when dumps were made.
+    when one fails, the estimator is loaded from that dump, learns the others again, and is dumped, so that of many
+    failures in a row each but the first costs one load. What a sequence of steps leads to thus never depends on when
+    dumps were made.
+
+    Whatever it raises is a ModelError. After one from :meth:`learn` it is of no more use.
     """
 
     codec: Literal["pickle"] = "pickle"
@@ -42,7 +52,10 @@ class Estimator:
         self._encoded = tuple(names(plan).items())
 
     def _rebuilt(self) -> Any:
-        return self._make() if self._dumped is None else pickles.load(self._dumped, self._also)
+        if self._dumped is not None:
+            return pickles.load(self._dumped, self._also)
+        with foreign("making the model"):
+            return self._make()
 
     def flat(self, row: Row) -> Flat:
         """The event as one dict: numbers and encoded numbers (missing ones absent), all else as text."""
@@ -55,28 +68,45 @@ class Estimator:
         return flat
 
     def score(self, row: Row) -> float:
-        """P(true), 0.5 before anything is known, or the estimate. Raises whatever the estimator raises."""
-        if not self._binary:
-            return _finite(self._estimator.predict_one(self.flat(row)) or 0.0)
-        probabilities = self._estimator.predict_proba_one(self.flat(row))
-        return _finite(probabilities.get(True, 0.0)) if probabilities else 0.5
+        """P(true), 0.5 before anything is known, or the estimate."""
+        with foreign("scoring an event"):
+            if not self._binary:
+                return _finite(self._estimator.predict_one(self.flat(row)) or 0.0)
+            probabilities = self._estimator.predict_proba_one(self.flat(row))
+            return _finite(probabilities.get(True, 0.0)) if probabilities else 0.5
 
     def learn(self, row: Row, label: float, weight: float) -> bool:
-        """One step; False, and the estimator as it was, when it fails."""
+        """One step; False, and the estimator as it was, when it fails.
+
+        ModelError when it cannot be made as it was, or cannot be dumped: after a failed step, or for ``MOST`` steps.
+        """
         step = (self.flat(row), bool(label) if self._binary else label, weight)
         try:
-            _learn(self._estimator, *step)
-        except BaseException as error:
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # Rust's, by PyO3
-                raise
+            with foreign("learning"):
+                _learn(self._estimator, *step)
+        except ModelError:
+            self._undo()
+            return False
+        self._journal.append(step)
+        if len(self._journal) % JOURNAL == 0:
+            self._dump_if_possible()
+        return True
+
+    def _undo(self) -> None:
+        with foreign("undoing a failed step"):
             self._estimator = self._rebuilt()
             for past in self._journal:
                 _learn(self._estimator, *past)
-            return False
-        self._journal.append(step)
-        if len(self._journal) >= JOURNAL:
+        if self._journal:
             self.dump()
-        return True
+
+    def _dump_if_possible(self) -> None:
+        """Whoever asks for the next dump will be told; only the journal's bound makes it matter before."""
+        try:
+            self.dump()
+        except ModelError:
+            if len(self._journal) >= MOST:
+                raise
 
     def moved(self, _moves: Moves, plan: Plan) -> None:
         """Follow a new plan: features come and go by name."""
@@ -84,7 +114,8 @@ class Estimator:
 
     def dump(self) -> bytes:
         """A compact pickle."""
-        self._dumped = pickles.dump(self._estimator, self._also)
+        with foreign("writing the model down"):
+            self._dumped = pickles.dump(self._estimator, self._also)
         self._journal.clear()
         return self._dumped
 

@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from schemas.events import Value
+from schemas.examples import Withdrawn
 from schemas.predictions import ModelRef
 from services.domain import catalogue, columns, encodings, signing
 from services.domain.plan import Plan
@@ -46,7 +47,9 @@ class Canary(msgspec.Struct):
 
 
 class Manifest(msgspec.Struct, kw_only=True):
-    """What a snapshot is of. ``pipeline`` is the spec's canonical form, ``versions`` those of python, numpy, river."""
+    """What a snapshot is of. ``pipeline`` is the spec's canonical form, ``versions`` those of python, numpy, river;
+    ``withdrawn`` are candidates that the fold had dropped.
+    """
 
     name: str
     candidate: Candidate
@@ -60,6 +63,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     metrics: dict[str, float]
     versions: dict[str, str]
     canaries: list[Canary]
+    withdrawn: list[Withdrawn] = []
 
 
 class Shared(msgspec.Struct):
@@ -82,11 +86,9 @@ class Snapshot(msgspec.Struct, frozen=True):
         candidate = self.manifest.candidate
         try:
             return catalogue.load(candidate, plan or self.shared.columns.plan, self.payload)
-        except (catalogue.FactoryError, ValueError):
+        except (ValueError, KeyboardInterrupt):
             raise
         except BaseException as error:
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # Rust's, by PyO3
-                raise
             message = (
                 f"{_what(self.manifest)} cannot be loaded: {type(error).__name__}: {error}. {_made(self.manifest)}"
             )

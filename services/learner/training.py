@@ -35,6 +35,7 @@ _RETRY_S = 2.0
 _REFOLD_CHUNK = 200
 _LABELS = 200
 _MEASURED_EVERY_MS = 1000
+_UNUSABLE = "a candidate of the pipeline file cannot be used ({}): correct [[model.candidates]]; nothing was written to the examples"
 _log = structlog.get_logger()
 
 
@@ -70,7 +71,6 @@ class TrainDriver(Driver):
         self._upload: asyncio.Task[tuple[int, dict[str, Kept]]] | None = None
         self._examples = deployment.topic("examples")
         self._watcher = readback.Watcher(deployment.settings)
-        self._checked_control = False
         self._barrier: int | None = None
         self._measured_at = 0
         self._came_in: list[int] = []
@@ -84,22 +84,21 @@ class TrainDriver(Driver):
         return output
 
     async def idle(self, now: int, positions: Mapping[str, int]) -> Output | None:
-        """A control record if the log lacks ours, versions and live parameters if they are due."""
+        """A control record if one is due, versions and live parameters if they are."""
         output = Output()
-        if not self._checked_control and await self._caught_up(positions):
-            self._checked_control = True
-            if self.core.control_due(self._deployment.spec_hash):
-                self._require_allowed()
-                control = self._control(now)
-                rehearse(control)
-                output.to("examples", 0).append(Out(b"control", encode(control), now))
         finished = await self._versions(now)
+        if await self._caught_up(positions) and (control := self._control(now)) is not None:
+            output = self.core.change(control, now)
+            self._barrier = None
         self._measure(now)
         self._add_live(output, now)
         return output if output.sends or finished else None
 
     async def _caught_up(self, positions: Mapping[str, int]) -> bool:
-        """Whether the log has been read up to the high watermark of when this was first asked."""
+        """Whether the log has been read up to its high watermark at the start and after our last control record.
+
+        Whoever writes the next one thus knows what the log says already.
+        """
         if self._barrier is None:
             _, self._barrier = await self._watcher.bounds(self._examples, 0)
         return positions[self._examples] >= self._barrier
@@ -116,10 +115,23 @@ class TrainDriver(Driver):
                 f"the pipeline file has changed in a way that {self._deployment.name} cannot take: {told}"
             )
 
-    def _control(self, now: int) -> Control:
+    def _control(self, now: int) -> Control | None:
+        """Our pipeline file if the log lacks it; else the withdrawal of candidates that cannot go on."""
         spec = self._deployment.spec
+        if not self.core.control_due(self._deployment.spec_hash):
+            return self._withdrawal()
+        self._require_allowed()
         record = Control(uuid7(now, secrets.randbits(RANDOM_BITS)), self._deployment.spec_hash, canonical(spec))
+        rehearse(record)
         _log.info("control record", spec=record.spec)
+        return record
+
+    def _withdrawal(self) -> Control | None:
+        record = self.core.fold.withdrawal()
+        for it in record.withdrawn if record else ():
+            _log.error(
+                "candidate withdrawn", candidate=it.candidate, examples_offset=it.examples_offset, cause=it.cause
+            )
         return record
 
     def _add_live(self, output: Output, now: int) -> None:
@@ -188,13 +200,17 @@ class TrainDriver(Driver):
         self._data = data
 
     def _measure(self, now: int) -> None:
-        """Report the prequential metrics, at most once a second."""
+        """Report the prequential metrics and who is withdrawn, at most once a second."""
         if now - self._measured_at < _MEASURED_EVERY_MS:
             return
         self._measured_at = now
+        metrics.PREQUENTIAL.clear()
         for candidate, measures in self.core.fold.metrics().items():
             for metric, value in measures.items():
                 metrics.PREQUENTIAL.labels(candidate, metric).set(value)
+        fold = self.core.fold
+        for name in (it.name for it in (fold.spec.model.candidates if fold.spec else ())):
+            metrics.CANDIDATE_WITHDRAWN.labels(name).set(name not in fold.learners)
 
     async def close(self) -> None:
         """Abandon an upload: the next owner of the fold publishes the same state."""
@@ -207,15 +223,14 @@ class TrainDriver(Driver):
 
 def rehearse(control: Control) -> None:
     """Make and dump every candidate before the log holds them for ever; SettingsError for one that cannot be."""
+    fold = Fold()
     try:
-        fold = Fold()
         fold.apply(control, 0)
-        fold.snapshots()
-    except Exception as error:
-        raise SettingsError(
-            f"a candidate of the pipeline file cannot be used ({type(error).__name__}: {error}): correct "
-            "[[model.candidates]]; nothing was written to the examples"
-        ) from error
+    except ValueError as error:
+        raise SettingsError(_UNUSABLE.format(error)) from error
+    fold.snapshots()
+    if (withdrawal := fold.withdrawal()) is not None:
+        raise SettingsError(_UNUSABLE.format("; ".join(f"{it.candidate}: {it.cause}" for it in withdrawal.withdrawn)))
 
 
 def _name(kept: Mapping[str, Kept]) -> str:

@@ -57,6 +57,9 @@ PREQUENTIAL = Gauge(
 VERSIONS = Counter("rivermill_versions_published_total", "Versions published to the registry", ("candidate",))
 LIVE_BYTES = Gauge("rivermill_live_parameters_bytes", "Size of the last live parameters record")
 LIVE_WITHHELD = Gauge("rivermill_live_withheld", "1 for a candidate too large for live parameters", ("candidate",))
+CANDIDATE_WITHDRAWN = Gauge(
+    "rivermill_candidate_withdrawn", "1 for a candidate that the log has withdrawn from learning", ("candidate",)
+)
 DEDUPE_SPAN_SECONDS = Gauge(
     "rivermill_dedupe_span_seconds", "Time of arrival that the remembered ids reach back, since the last restore", _LANE
 )

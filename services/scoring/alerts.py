@@ -6,13 +6,12 @@ know it for the same.
 
 from __future__ import annotations
 
-import hashlib
 import time
 
-from schemas.alerts import Alert, Position
-from schemas.codec import encode, from_ms
+from schemas.alerts import Position
 from schemas.models import AliasRecord
 from schemas.predictions import ModelRef
+from services.domain import model_alerts
 from services.domain.records import Out
 
 _MAX_OPEN = 100
@@ -55,22 +54,9 @@ class Refusals:
     def _raise(
         self, cause: str, message: str, record: AliasRecord | None, number: int, position: Position, *, resolved: bool
     ) -> None:
-        incident = hashlib.sha256(f"{self._pipeline}/scoring/{cause}/{number}".encode()).hexdigest()[:32]
-        now = time.time_ns() // 1_000_000
         model = ModelRef(record.name, record.candidate, record.version, record.examples_offset) if record else None
-        alert = Alert(
-            alert_id=f"{incident}-{'resolved' if resolved else 'opened'}",
-            incident_id=incident,
-            state="resolved" if resolved else "opened",
-            resolution="recovered" if resolved else None,
-            kind="model",
-            severity="critical",
-            signal=cause,
-            summary=message[:1000],
-            evidence={},
-            suspects=[],
-            model=model,
-            detected_at=from_ms(now),
-            position=position,
-        )
-        self._pending = [*self._pending, Out(incident.encode(), encode(alert), now)][-_MAX_OPEN:]
+        alert = model_alerts.alert(
+            model_alerts.incident_id(self._pipeline, "scoring", cause, number), cause, message, position,
+            time.time_ns() // 1_000_000, model=model, resolution="recovered" if resolved else None,
+        )  # fmt: skip
+        self._pending = [*self._pending, alert][-_MAX_OPEN:]

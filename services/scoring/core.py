@@ -109,7 +109,7 @@ class Score:
     def _reject(
         self, output: Output, record: Incoming, rule: str, message: str, error: Exception | None = None
     ) -> None:
-        exception = type(error).__name__ if error else ""
+        exception = type(error.__cause__ or error).__name__ if error else ""
         output.to("deadletter", self._deadletter).append(dead_letter(record, "score", rule, message, exception))
         total = f"deadletter.{rule}"
         self.totals[total] = self.totals.get(total, 0) + 1

@@ -11,7 +11,7 @@ import msgspec
 
 from schemas.alerts import Alert
 from schemas.codec import encode
-from schemas.events import CleanEvent
+from schemas.events import CleanEvent, Value
 from schemas.examples import Control, Example, Record
 from schemas.predictions import ModelRef, Prediction
 from services.domain import live, snapshot
@@ -39,7 +39,7 @@ class Teacher:
         self._deployment = pipeline.deployment
         self._random = random.Random(11)  # noqa: S311 - reproducible, no secret
         self._asked = 0
-        self._controls = 0
+        self._control_at = -1
         if teach:
             self.fold.apply(Control(LOG_ID, self._deployment.spec_hash, canonical(self._deployment.spec)), 0)
 
@@ -50,21 +50,21 @@ class Teacher:
         async def there() -> bool:
             decode = msgspec.json.Decoder(Record).decode
             log[:] = [(it.offset, decode(it.value)) for it in await self._pipeline.records("examples")]
-            log[:] = [(offset, record) for offset, record in log if isinstance(record, Control)]
-            return len(log) > self._controls
+            log[:] = [(at, record) for at, record in log if isinstance(record, Control) and at > self._control_at]
+            return bool(log)
 
         await until(there, f"a control record; {self._pipeline.last_words('learner')}")
-        self.fold.apply(log[self._controls][1], log[self._controls][0])
-        self._controls += 1
+        self._control_at, record = log[0]
+        self.fold.apply(record, self._control_at)
 
-    async def send_examples(self, count: int) -> None:
-        """Write examples as the join would, and fold them as the learner will."""
+    async def send_examples(self, count: int, **features: Value) -> None:
+        """Write examples as the join would, with these features, and fold them as the learner will."""
         producer = clients.idempotent_producer(self._deployment.settings)
         await producer.start()
         try:
             sent = [
                 (example, await producer.send(self._deployment.topic("examples"), encode(example), key=b"taught"))
-                for example in self.examples(count)
+                for example in self.examples(count, **features)
             ]
             for example, future in sent:
                 written = await future
@@ -72,9 +72,10 @@ class Teacher:
         finally:
             await producer.stop()
 
-    def examples(self, count: int) -> list[Example]:
-        """Examples as the join would write them."""
-        return [self._example(number) for number in range(count)]
+    def examples(self, count: int, **features: Value) -> list[Example]:
+        """Examples as the join would write them; ``features`` are the same in all of them."""
+        made = [self._example(number) for number in range(count)]
+        return [msgspec.structs.replace(it, features={**it.features, **features}) for it in made]
 
     def _example(self, number: int) -> Example:
         rng, spec = self._random, self._deployment.spec_hash

@@ -1,4 +1,4 @@
-"""A learner that comes back goes on from its last snapshots: from its own cache, or from the registry."""
+"""A learner goes on from its last snapshots, its own or the registry's, and without a candidate that cannot go on."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from services.learner.training import Data
 from services.runtime import checkpoints, clients
 from tests.integration.pipelines import KEY, Pipeline, file, fresh_name, until
 from tests.integration.teaching import Teacher
+from tests.unit.estimators import CANDIDATE
 
 EXAMPLES = 300
 
@@ -25,7 +26,7 @@ EXAMPLES = 300
 @pytest.fixture(scope="module")
 def pipeline(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """A registry and the learner's stage that trains, fed by the tests."""
-    text = file(fresh_name("restore"), every_examples=100)
+    text = file(fresh_name("restore"), candidates=CANDIDATE, every_examples=100)
     with Pipeline(tmp_path_factory.mktemp("restore"), broker, text) as started:
         started.start("registry")
         started.start("learner", arguments=("--role", "train"))
@@ -134,5 +135,31 @@ def test_a_learner_restarts_from_the_registry_when_its_cache_is_gone(pipeline: P
         shutil.rmtree(Path(pipeline.processes["learner"].env["RIVERMILL_DATA_DIR"]))
         pipeline.restart("learner")
         await goes_on_as_if_never_stopped(pipeline, teacher)
+
+    asyncio.run(scenario())
+
+
+def test_a_candidate_that_cannot_be_written_down_stops_nobody(pipeline: Pipeline, teacher: Teacher) -> None:
+    """The log withdraws it once, the learner lives on and comes back without it, and scoring keeps its last version."""
+
+    async def scenario() -> None:
+        pipeline.start("scoring")
+        learner = pipeline.processes["learner"].running
+        await teacher.send_examples(EXAMPLES, color="closed")
+        await teacher.await_control()
+        withdrawn = teacher.fold.control
+        assert withdrawn is not None
+        assert [it.candidate for it in withdrawn.withdrawn] == ["own"]
+        assert await taught_up_to_a_snapshot(pipeline, teacher) > withdrawn.withdrawn[0].examples_offset
+        assert learner.poll() is None, pipeline.last_words("learner")
+        pipeline.kill("learner")
+        pipeline.restart("learner")
+        await goes_on_as_if_never_stopped(pipeline, teacher)
+        assert (await pipeline.totals())["train"]["controls"] == 2
+        assert [(it.state, it.severity) for it in await teacher.alerts("candidate/own")] == [("opened", "critical")]
+        pipeline.wait_ready("scoring")
+        made = await teacher.predictions()
+        assert {it.model.candidate for _, it in made} == {"first"}
+        assert {challenger.candidate for _, it in made for challenger in it.challengers} == {"own", "second"}
 
     asyncio.run(scenario())

@@ -8,12 +8,13 @@ from math import isfinite
 
 import msgspec
 
-from schemas.examples import Control, Example, Record
+from schemas.examples import Control, Example, Record, Withdrawn
 from schemas.parameters import LiveParameters
 from schemas.predictions import ModelRef
 from services.domain import catalogue, live, snapshot
 from services.domain.columns import Columns
 from services.domain.encodings import Encodings
+from services.domain.foreign import ModelError
 from services.domain.linear import Linear
 from services.domain.plan import plan_of
 from services.domain.served import Part
@@ -23,15 +24,21 @@ from services.learner.core.prequential import Prequential
 
 LARGEST = 1e150
 """Labels and weights from here on cannot be squared."""
+_MAX_CAUSE = 500
 
 
 class Learner(msgspec.Struct):
-    """One candidate in the fold; ``failures`` are steps that its model refused or that failed."""
+    """One candidate in the fold; ``failures`` are steps that its model refused or that failed.
+
+    One that has ``stopped`` learns no more and waits for the log to withdraw it. This alone of a fold's state may depend
+    on when models were written down, so nothing is published of it.
+    """
 
     candidate: Candidate
     model: catalogue.Model
     measured: Prequential
     failures: int = 0
+    stopped: Withdrawn | None = None
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -91,9 +98,9 @@ class Fold:
             self._encodings = self._encodings.replanned(plan)
             for learner in self.learners.values():
                 learner.model.moved(moves, plan)
-        self.learners = {candidate.name: self._learner(candidate, spec) for candidate in spec.model.candidates}
+        self.learners = {it.name: self._learner(it, spec) for it in _remaining(spec, control.withdrawn)}
         log_id = self.control.log_id if self.control else control.log_id
-        self.control, self.spec = Control(log_id, control.spec, control.pipeline), spec
+        self.control, self.spec = msgspec.structs.replace(control, log_id=log_id), spec
 
     def _learner(self, candidate: Candidate, spec: Spec) -> Learner:
         kept = self.learners.get(candidate.name)
@@ -104,7 +111,7 @@ class Fold:
         if isinstance(kept.model, Linear):
             kept.model.follow(candidate)
         measured = Prequential(binary=table.task == "binary", threshold=table.threshold, state=kept.measured.state())
-        return Learner(candidate, kept.model, measured, kept.failures)
+        return Learner(candidate, kept.model, measured, kept.failures, kept.stopped)
 
     def _example(self, example: Example) -> None:
         if self.spec is None:
@@ -118,8 +125,12 @@ class Fold:
         if example.corrects is None:
             self._measure(example, label)
         for learner in self.learners.values():
-            if not learner.model.learn(row, label, example.weight):
-                learner.failures += 1
+            if learner.stopped is not None:
+                continue
+            try:
+                learner.failures += not learner.model.learn(row, label, example.weight)
+            except ModelError as error:
+                self._stop(learner, error)
         self._encodings.update(features, label)
         self._canaries.append(snapshot.Canary(features, encoded, 0.0))
 
@@ -170,11 +181,34 @@ class Fold:
         }  # fmt: skip
 
     def snapshots(self) -> list[Taken]:
-        """A snapshot of every candidate, all at this offset; none before the first control record."""
+        """A snapshot of every candidate, all at this offset; none before the first control record.
+
+        None either once a candidate has stopped, and the first that cannot be taken makes it stop: see
+        :meth:`withdrawal`.
+        """
         spec, control = self.spec, self.control
         if spec is None or control is None:
             return []
-        return [self._snapshot(learner, spec.pipeline.name, control) for learner in self.learners.values()]
+        taken: list[Taken] = []
+        for learner in self.learners.values():
+            if learner.stopped is not None:
+                return []
+            try:
+                taken.append(self._snapshot(learner, spec.pipeline.name, control))
+            except (ModelError, snapshot.SnapshotError) as error:
+                self._stop(learner, error)
+                return []
+        return taken
+
+    def _stop(self, learner: Learner, error: ModelError | snapshot.SnapshotError) -> None:
+        learner.stopped = Withdrawn(learner.candidate.name, self.offset, str(error)[:_MAX_CAUSE])
+
+    def withdrawal(self) -> Control | None:
+        """The control record that withdraws the candidates that have stopped; None while all go on."""
+        stopped = [it.stopped for it in self.learners.values() if it.stopped is not None]
+        if self.control is None or not stopped:
+            return None
+        return msgspec.structs.replace(self.control, withdrawn=[*self.control.withdrawn, *stopped])
 
     def _snapshot(self, learner: Learner, pipeline: str, control: Control) -> Taken:
         payload = learner.model.dump()
@@ -183,7 +217,7 @@ class Fold:
             name=pipeline, candidate=learner.candidate, codec=learner.model.codec,
             spec=control.spec, pipeline=control.pipeline, log_id=control.log_id, examples_offset=self.offset,
             label_came_in_ms=self.label_came_in_ms, examples=self.examples, metrics=metrics,
-            versions=snapshot.versions(), canaries=list(self._expected(learner.model)),
+            versions=snapshot.versions(), canaries=list(self._expected(learner.model)), withdrawn=control.withdrawn,
         )  # fmt: skip
         measured = msgspec.msgpack.encode((learner.failures, learner.measured.state()))
         shared = snapshot.Shared(self._columns.state(), self._encodings.state(), measured)
@@ -202,21 +236,22 @@ class Fold:
         """
         first = snapshots[0].manifest
         spec = from_canonical(first.pipeline)
+        candidates = _remaining(spec, first.withdrawn)
         if {(it.manifest.log_id, it.manifest.examples_offset, it.manifest.spec) for it in snapshots} != {
             (first.log_id, first.examples_offset, first.spec)
-        } or {it.manifest.candidate.name for it in snapshots} != {it.name for it in spec.model.candidates}:
+        } or {it.manifest.candidate.name for it in snapshots} != {it.name for it in candidates}:
             message = "a fold is restored from one snapshot a candidate, all at one offset of one log"
             raise snapshot.SnapshotError(message)
         fold = cls()
         fold.offset, fold.examples, fold.spec = first.examples_offset, first.examples, spec
-        fold.control = Control(first.log_id, first.spec, first.pipeline)
+        fold.control = Control(first.log_id, first.spec, first.pipeline, first.withdrawn)
         fold.label_came_in_ms = first.label_came_in_ms
         fold._canaries.extend(first.canaries)
         shared = snapshots[0].shared
         fold._columns = Columns(shared.columns.plan, shared.columns)
         fold._encodings = Encodings(shared.columns.plan, shared.encodings)
         by_name = {it.manifest.candidate.name: it for it in snapshots}
-        fold.learners = {it.name: fold._restored(by_name[it.name], spec) for it in spec.model.candidates}
+        fold.learners = {it.name: fold._restored(by_name[it.name], spec) for it in candidates}
         return fold
 
     def _restored(self, taken: snapshot.Snapshot, spec: Spec) -> Learner:
@@ -226,3 +261,8 @@ class Fold:
         table = spec.pipeline
         measured = Prequential(binary=table.task == "binary", threshold=table.threshold, state=state)
         return Learner(taken.manifest.candidate, model, measured, failures)
+
+
+def _remaining(spec: Spec, withdrawn: Sequence[Withdrawn]) -> list[Candidate]:
+    dropped = {it.candidate for it in withdrawn}
+    return [it for it in spec.model.candidates if it.name not in dropped]

@@ -7,12 +7,14 @@ from datetime import timedelta
 
 import msgspec
 
+from schemas.codec import encode
 from schemas.examples import Control, Record
 from schemas.parameters import LiveParameters
 from services.domain import live
 from services.domain.deadletters import dead_letter
-from services.domain.records import Incoming, Output, Standing
+from services.domain.records import Incoming, Out, Output, Standing
 from services.domain.spec import duration
+from services.learner.core import withdrawals
 from services.learner.core.fold import Fold, Refused
 
 LIVE_AT_LEAST_MS = 600_000
@@ -85,6 +87,13 @@ class Train:
         Ask once the log has been read to its end.
         """
         return self.fold.control is None or self.fold.control.spec != spec
+
+    def change(self, control: Control, now: int) -> Output:
+        """What changes the fold: the control record for the log, and the alerts that come of it."""
+        output = Output()
+        output.to("examples", 0).append(Out(b"control", encode(control), now))
+        output.to("alerts", 0).extend(withdrawals.alerts(self.fold.control, control, self.versions, now))
+        return output
 
     def versions_due(self, now: int) -> bool:
         """Whether every candidate is to be published: one never was, or so many examples and seconds have passed.

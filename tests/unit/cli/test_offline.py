@@ -6,9 +6,13 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from schemas.alerts import Alert
+from schemas.examples import Record as Logged
 from schemas.predictions import Prediction
 from services.cli.offline import Offline, Raw, Record
+from services.learner.core.fold import Fold
 from tests.unit.cli.raw_records import LABEL_AFTER, soiled, tidy
+from tests.unit.estimators import CANDIDATE
 from tests.unit.stream import LOGISTIC, TREE, spec
 
 Streams = dict[str, list[Record]]
@@ -81,3 +85,26 @@ def test_large_candidates_are_served_as_their_versions_are_published():
         behind[tree.examples_offset].add(each.model.examples_offset - tree.examples_offset)
     assert list(behind)[:3] == [1, 101, 201]
     assert max(max(each) for each in behind.values()) < 101
+
+
+@pytest.mark.parametrize("candidates", [LOGISTIC + CANDIDATE, CANDIDATE])
+def test_a_candidate_that_cannot_go_on_is_withdrawn_as_it_would_be_live(candidates):
+    """Its last version goes on predicting, one alert tells of it, and the log alone gives the same state."""
+    records = tidy(300)
+    for index, each in enumerate(records):
+        if index > 200 and each.kind == "event":
+            records[index] = msgspec.structs.replace(each, value=(each.value or b"").replace(b'"UA"', b'"closed"'))
+    seen, offline = ran(records, candidates=candidates)
+    made = predictions(seen)
+    assert len(made) == 300
+    last = list(made.values())[-1]
+    served = [last.model, *last.challengers][-1]
+    assert (served.candidate, served.examples_offset) == ("own", 101)
+    alerts = [msgspec.json.decode(each.value or b"", type=Alert) for each in seen["alerts"]]
+    assert [(it.signal, it.state) for it in alerts if it.kind == "model"] == [("candidate/own", "opened")]
+    fold = Fold()
+    for each in seen["examples"]:
+        fold.apply(msgspec.json.decode(each.value or b"", type=Logged), each.offset, each.timestamp)
+    assert fold.control == offline.fold.control
+    assert [it.blob for it in fold.snapshots()] == [it.blob for it in offline.fold.snapshots()]
+    assert fold.learners.keys() == offline.fold.learners.keys() == {"logistic", "sgd"} & fold.metrics().keys()

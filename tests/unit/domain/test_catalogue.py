@@ -10,8 +10,11 @@ from river import linear_model, preprocessing
 
 from services.domain import catalogue, pickles
 from services.domain.columns import Columns, Row
+from services.domain.estimators import JOURNAL, MOST
+from services.domain.foreign import ModelError
 from services.domain.plan import plan_of
 from services.domain.spec import Candidate
+from tests.unit import estimators
 from tests.unit.stream import LOGISTIC, REGRESSION, TREE, events, examples, spec
 
 HERE = "tests.unit.domain.test_catalogue"
@@ -135,6 +138,63 @@ def test_a_failed_step_leaves_a_model_as_it_was(dumps):
         assert model.learn(Row(event, {}, [], []), 1.0, 1.0)
         assert not model.learn(Row({**event, "wind": 666.0}, {}, [], []), 1.0, 1.0)
     assert model.score(Row({}, {}, [], [])) == 1 / 11
+
+
+def moody() -> catalogue.Model:
+    return catalogue.make(estimators.SPEC.model.candidates[-1], Columns(plan_of(spec())))
+
+
+def mood(name: str = "") -> Row:
+    return Row({estimators.MOOD: name}, {}, [], [])
+
+
+def taught(model: catalogue.Model, *names: str, count: int = 1) -> list[bool]:
+    return [model.learn(mood(name), 1.0, 1.0) for name in names for _ in range(count)]
+
+
+@pytest.mark.parametrize("dumps", [set(), {399}, {0, 200, 401}])
+def test_of_many_failures_in_a_row_only_the_first_costs_the_steps_again(dumps):
+    """However many steps fail one after the other, those before them are learned once more at most."""
+    model = moody()
+    estimators.steps.clear()
+    for step in range(400):
+        if step in dumps:
+            model.dump()
+        assert model.learn(mood(), 1.0, 1.0)
+    assert not any(taught(model, "fails", "panics", count=50))
+    assert len(estimators.steps) <= 400 + 100 + 400
+    assert model.score(mood()) == 1 / 401
+
+
+def test_an_estimator_that_cannot_be_dumped_for_a_while_goes_on():
+    """A state that no dump can hold when one is due changes nothing, if a dump can hold what comes of it."""
+    model, other = moody(), moody()
+    for it in (model, other):
+        assert all(taught(it, "", count=JOURNAL - 1))
+        assert taught(it, "closed") == [True]
+        if it is model:
+            with pytest.raises(ModelError, match="writing the model down failed: UnlistedError"):
+                it.dump()
+        assert all(taught(it, "", count=MOST - JOURNAL - 1))
+        assert taught(it, "open", "", "fails") == [True, True, False]
+    assert model.score(mood()) == other.score(mood()) == 1 / (MOST + 2)
+
+
+@pytest.mark.parametrize("last", [["fails"], [""] * (MOST - 1)])
+def test_an_estimator_that_stays_undumpable_ends(last):
+    """After a failed step, and after two journals of steps, one that cannot be dumped is an error with its cause."""
+    model = moody()
+    assert taught(model, "closed") == [True]
+    with pytest.raises(ModelError, match="not on the list") as error:
+        taught(model, *last)
+    assert isinstance(error.value.__cause__, pickles.UnlistedError)
+
+
+@pytest.mark.parametrize("name", ["mute", "lost"])
+def test_whatever_scoring_raises_is_an_error_of_the_model(name):
+    """A panic, which is no Exception, and a score that is no number are errors that say so."""
+    with pytest.raises(ModelError, match="scoring an event failed"):
+        moody().score(mood(name))
 
 
 @pytest.mark.parametrize("path", ["nowhere.at.all:f", f"{HERE}:absent", f"{HERE}:none", f"{HERE}:broken"])

@@ -21,9 +21,12 @@ def test_a_pipeline_whose_candidates_can_be_made_passes() -> None:
     rehearse(control(spec()))
 
 
-@pytest.mark.parametrize("place", ["nowhere.at.all:make", "json:dumps", "json:no_such_function"])
+@pytest.mark.parametrize(
+    "place",
+    ["nowhere.at.all:make", "json:dumps", "json:no_such_function", "sys:exit", "tests.unit.estimators:stillborn"],
+)
 def test_a_candidate_that_cannot_be_made_never_gets_into_the_log(place: str) -> None:
-    """A factory that cannot be imported or makes no estimator is one clear error, before any control record."""
+    """A factory that cannot be imported, or makes no estimator that can be kept, is one clear error before any record."""
     with pytest.raises(SettingsError, match=r"candidate .* cannot be used .* nothing was written"):
         rehearse(control(spec(FACTORY.format(place=place))))
 
