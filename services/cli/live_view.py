@@ -20,7 +20,7 @@ _ROWS = (
     ("join", "joined", ("predictions", "labels")),
     ("train", "learned", ("examples", "corrections")),
     ("summarise", "watched", ("predictions", "examples")),
-    ("detect", "examined", ("summaries",)),
+    ("detect", "judged", ("summaries",)),
 )
 _LEDGER = ("pending", "labelled", "corrected", "duplicate", "superseded", "expired", "orphan", "waiting")
 _SHOWN = 9

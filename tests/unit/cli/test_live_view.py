@@ -52,7 +52,7 @@ def test_the_view_shows_every_stage_with_its_rate_its_records_and_its_lag() -> N
     """Each of the six stages has a row: records a second since the last look, records in all, lag."""
     text = shown(NOW, {})
     for row in ("cleaned 4,003 8,006 11", "predicted 2,504 5,008 12", "joined 2,505 5,010 13",
-                "learned 1,509 3,018 14", "watched 762 1,524 15", "examined 153 306 16"):  # fmt: skip
+                "learned 1,509 3,018 14", "watched 762 1,524 15", "judged 153 306 16"):  # fmt: skip
         assert row in text
 
 
