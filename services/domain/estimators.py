@@ -12,14 +12,14 @@ from services.domain.encodings import names
 from services.domain.foreign import ModelError, foreign
 from services.domain.plan import Plan, text
 
-JOURNAL = 1_000
-"""Steps after which a dump is made, if nobody has asked for one: so many a failed step costs again at most.
+JOURNAL = 500
+"""Steps after which a dump is made if nobody has asked for one: so many a failed step costs again at most.
 
-A forest of ten that has learned 10,000 examples (2 ms a step) undoes a step in 1 to 2 seconds, and a dump of it takes
-0.15 s. Measured on two shared cores; ``docs/decisions/0005-snapshots.md`` has more.
+It bounds an undo of a forest of ten to about a second, for a tenth of its time spent on dumps: see
+``docs/decisions/0005-snapshots.md`` for what was measured.
 """
 MOST = 2 * JOURNAL
-"""Steps that are remembered while no dump can be made. One that still cannot then is the estimator's last."""
+"""Steps that are remembered while the estimator cannot be dumped; one that still cannot then has come to its end."""
 
 Flat = dict[str, Any]
 

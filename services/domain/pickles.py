@@ -10,7 +10,6 @@ import io
 import pickle
 from collections.abc import Iterable
 from copyreg import __newobj__  # type: ignore[attr-defined] # pickle's own name for "make it without __init__"
-from random import Random
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -102,7 +101,7 @@ class _Pickler(pickle.Pickler):
     def __init__(self, buffer: io.BytesIO, allowed: frozenset[Global]) -> None:
         super().__init__(buffer, protocol=5)
         self._allowed = allowed
-        self._generator = Random(0)  # noqa: S311 - nothing is drawn from it
+        self._generator: Any = None
 
     def reducer_override(self, value: Any) -> Any:
         """Called for every object but the plainest."""
@@ -110,6 +109,7 @@ class _Pickler(pickle.Pickler):
         named = value if kind is type or isinstance(value, type | FunctionType | BuiltinFunctionType) else kind
         _check(named.__module__, named.__qualname__, self._allowed)
         if kind.__qualname__ == "Gaussian" and kind.__module__ == "river.proba.gaussian":
+            self._generator = self._generator or type(value._rng)(0)  # nothing is ever drawn from it
             return __newobj__, (kind,), {"seed": value.seed, "_rng": self._generator, "_var": value._var}
         return NotImplemented
 
