@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from math import isfinite
 from typing import Any, Literal
 
 from services.domain import pickles
@@ -11,6 +10,7 @@ from services.domain.columns import Moves, Row
 from services.domain.encodings import names
 from services.domain.foreign import ModelError, foreign
 from services.domain.plan import Plan, text
+from services.domain.records import LARGEST
 
 JOURNAL = 500
 """Steps after which a dump is made if nobody has asked for one: so many a failed step costs again at most.
@@ -128,7 +128,7 @@ def _learn(estimator: Any, flat: Flat, label: bool | float, weight: float) -> No
 
 
 def _finite(score: float) -> float:
-    if not isfinite(score):
-        message = f"the estimator's prediction is {score}, not a finite number"
+    if not abs(score) < LARGEST:
+        message = f"the estimator's prediction is {score}, not a number to reckon with"
         raise ValueError(message)
     return float(score)

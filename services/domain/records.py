@@ -15,6 +15,9 @@ MAX_VALUE_BYTES = 1024 * 1024 - 4096
 """The largest key + value + headers a core may send to a topic of ours; above that its input is a dead letter
 ``output_too_large`` (``deadletter`` and ``rekeyed`` take 64 KiB more than the raw topics, so originals fit)."""
 
+LARGEST = 1e150
+"""Numbers from here on cannot be squared: none is scored with, learned from or measured."""
+
 
 class Incoming(Protocol):
     """One Kafka record as a core reads it; aiokafka's ConsumerRecord is one."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
+from urllib.parse import urlsplit
 
 from services.runtime.errors import OperatorError
 
@@ -120,7 +121,10 @@ def _key(env: Mapping[str, str], name: str) -> bytes | None:
     value = _secret(env, name)
     if value is not None and len(value) < _KEY_MIN_BYTES:
         raise SettingsError(f"{name} is too short: expected at least {_KEY_MIN_BYTES} characters")
-    return value.encode() if value else None
+    try:
+        return value.encode() if value else None
+    except UnicodeEncodeError as error:
+        raise SettingsError(f"{name} holds bytes that are no UTF-8: make one with `openssl rand -hex 32`") from error
 
 
 def is_address(text: str) -> bool:
@@ -136,19 +140,36 @@ def _broker(env: Mapping[str, str]) -> str:
     return broker
 
 
+def _url(env: Mapping[str, str]) -> str:
+    url = (env.get("RIVERMILL_REGISTRY_URL") or Settings.registry_url).rstrip("/")
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in {"http", "https"} and parts.hostname and (parts.port or 1) > 0  # .port raises, too
+    except ValueError:
+        good = False
+    if not good:
+        raise SettingsError(f"RIVERMILL_REGISTRY_URL is {url!r}: expected http://host:port or https://host")
+    return url
+
+
+def _token(env: Mapping[str, str]) -> str | None:
+    """Sent in an HTTP header (RFC 6750): visible ASCII."""
+    token = _secret(env, "RIVERMILL_REGISTRY_TOKEN")
+    if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+        raise SettingsError("RIVERMILL_REGISTRY_TOKEN holds a space, a line break or a character beyond ASCII")
+    return token
+
+
 def from_environment(env: Mapping[str, str]) -> Settings:
     """Read and validate the settings; SettingsError names the variable and what was expected."""
     protocol = cast(SecurityProtocol, _choice(env, "RIVERMILL_SECURITY_PROTOCOL", SecurityProtocol, "PLAINTEXT"))
     password = _secret(env, "RIVERMILL_SASL_PASSWORD")
     if "SASL" in protocol and not (env.get("RIVERMILL_SASL_USERNAME") and password):
         raise SettingsError(f"{protocol} needs RIVERMILL_SASL_USERNAME and RIVERMILL_SASL_PASSWORD (or _PASSWORD_FILE)")
-    url = (env.get("RIVERMILL_REGISTRY_URL") or Settings.registry_url).rstrip("/")
-    if not url.startswith(("http://", "https://")):
-        raise SettingsError(f"RIVERMILL_REGISTRY_URL is {url!r}: expected http://host:port or https://host")
     return Settings(
         broker=_broker(env),
-        registry_url=url,
-        registry_token=_secret(env, "RIVERMILL_REGISTRY_TOKEN"),
+        registry_url=_url(env),
+        registry_token=_token(env),
         data_dir=Path(env.get("RIVERMILL_DATA_DIR") or Settings.data_dir),
         delivery=_choice(env, "RIVERMILL_DELIVERY", Delivery, "exactly_once"),
         compression=_choice(env, "RIVERMILL_COMPRESSION", Compression, "snappy"),

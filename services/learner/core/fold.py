@@ -17,13 +17,12 @@ from services.domain.encodings import Encodings
 from services.domain.foreign import ModelError
 from services.domain.linear import Linear
 from services.domain.plan import plan_of
+from services.domain.records import LARGEST
 from services.domain.served import Part
 from services.domain.spec import Candidate, Spec, SpecError, from_canonical
 from services.learner.core import prequential
 from services.learner.core.prequential import Prequential
 
-LARGEST = 1e150
-"""Labels and weights from here on cannot be squared."""
 _MAX_CAUSE = 500
 
 

@@ -13,6 +13,8 @@ from math import log
 
 import msgspec
 
+from services.domain.records import LARGEST
+
 BINS = 1000
 RECENT = 5_000
 """Examples that the recent AUC is over."""
@@ -47,7 +49,9 @@ class Prequential:
         self._recent = deque(self._state.recent, RECENT)
 
     def update(self, score: float, label: float) -> None:
-        """Count one score given before the label."""
+        """Count one score given before the label; one that cannot be squared is not counted."""
+        if not abs(score) < LARGEST:
+            return
         state = self._state
         state.examples += 1
         if self._binary:

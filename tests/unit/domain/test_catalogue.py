@@ -10,7 +10,7 @@ from river import linear_model, preprocessing
 
 from services.domain import catalogue, pickles
 from services.domain.columns import Columns, Row
-from services.domain.estimators import JOURNAL, MOST
+from services.domain.estimators import JOURNAL, MOST, Estimator
 from services.domain.foreign import ModelError
 from services.domain.plan import plan_of
 from services.domain.spec import Candidate
@@ -216,3 +216,29 @@ def test_only_listed_names_are_pickled_or_unpickled(value):
         pickles.load(pickle.dumps(value))
     with pytest.raises(pickles.UnlistedError, match="not on the list"):
         pickles.dump(value)
+
+
+class Says:
+    """Predicts whatever number it is made with."""
+
+    def __init__(self, number: float) -> None:
+        self.number = number
+
+    def learn_one(self, x: dict[str, Any], y: float) -> None: ...
+
+    def predict_one(self, _x: dict[str, Any]) -> float:
+        return self.number
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1e151])
+def test_a_prediction_that_is_no_number_to_reckon_with_is_refused(number: float) -> None:
+    """NaN, infinities and numbers that cannot be squared are never a score: none reaches a prediction or a measure."""
+    plan = plan_of(spec(REGRESSION, task="regression"))
+    for said, good in ((2.5, True), (number, False)):
+        model = Estimator(lambda said=said: Says(said), plan, (), None)
+        row = Columns(plan).row(next(iter(events(1))), {})
+        if good:
+            assert model.score(row) == said
+        else:
+            with pytest.raises(ModelError, match="not a number"):
+                model.score(row)

@@ -83,3 +83,15 @@ def test_auc_without_both_labels_is_unknown():
     """There is no AUC before one true and one false example."""
     assert auc([1, 0], [0, 0]) is None
     assert Prequential(binary=True, threshold=0.5).report() == {"examples": 0}
+
+
+@pytest.mark.parametrize("score", [1e155, -1e308, float("inf"), float("nan")])
+@pytest.mark.parametrize("binary", [True, False])
+def test_a_score_that_cannot_be_squared_is_not_counted(score, binary):
+    """Whatever score an example carries, measuring it neither raises nor makes a measure infinite for ever."""
+    it = Prequential(binary=binary, threshold=0.5)
+    for each in (0.5, score, 0.25):
+        it.update(each, 1.0)
+    report = it.report()
+    assert report["examples"] == 2
+    assert all(abs(value) < 10 for value in report.values())
