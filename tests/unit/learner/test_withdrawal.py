@@ -7,13 +7,13 @@ import pytest
 
 from schemas.alerts import Alert
 from schemas.codec import encode
-from schemas.examples import Control, Example, Record
+from schemas.examples import Control, Example, Record, Withdrawn
 from services.domain import snapshot
 from services.domain.estimators import JOURNAL
 from services.domain.records import Output
 from services.learner.core.fold import Fold
 from services.learner.core.train import Train
-from tests.unit.estimators import CANDIDATE, MOOD, SPEC
+from tests.unit.estimators import CANDIDATE, MOOD, SPEC, steps
 from tests.unit.records import Rec
 from tests.unit.stream import LOGISTIC, MORE, control, examples, spec
 
@@ -56,7 +56,7 @@ def withdrawn(fold: Fold) -> Control:
 
 @pytest.mark.parametrize("mood", ["closed", "mute", "lost"])
 def test_a_candidate_whose_snapshot_cannot_be_taken_asks_to_be_withdrawn(mood):
-    """It is named with the offset and the cause, nothing is published in part, and it learns no more."""
+    """It is named with the offset and the cause, nothing is published in part, and it learns no more, whatever comes."""
     fold = folded(log(40, mood))
     assert fold.withdrawal() is None
     assert fold.snapshots() == []
@@ -64,16 +64,19 @@ def test_a_candidate_whose_snapshot_cannot_be_taken_asks_to_be_withdrawn(mood):
     assert record is not None
     assert [(it.candidate, it.examples_offset) for it in record.withdrawn] == [("own", 41)]
     assert "failed: " in record.withdrawn[0].cause
-    folded(examples(5), fold)
-    assert fold.withdrawal() == record
+    steps.clear()
+    folded([*examples(5), control(spec(LOGISTIC + CANDIDATE, MORE)), *examples(5)], fold)
+    again = fold.withdrawal()
+    assert again is not None
+    assert (again.withdrawn, steps) == (record.withdrawn, [])
 
 
-@pytest.mark.parametrize("steps", [["closed", "fails"], ["closed", *[""] * (2 * JOURNAL)]])
-def test_a_candidate_that_can_learn_no_more_never_stops_the_fold(steps):
+@pytest.mark.parametrize("moods", [["closed", "fails"], ["closed", *[""] * (2 * JOURNAL)]])
+def test_a_candidate_that_can_learn_no_more_never_stops_the_fold(moods):
     """Without anybody asking for snapshots, whatever an estimator's learning leads to ends in a withdrawal alone."""
     (example,) = examples(1)
-    fold = folded([control(ALONE), *(moody(example, mood) for mood in steps)])
-    assert fold.examples == len(steps)
+    fold = folded([control(ALONE), *(moody(example, mood) for mood in moods)])
+    assert fold.examples == len(moods)
     record = fold.withdrawal()
     assert record is not None
     assert record.withdrawn[0].candidate == "own"
@@ -174,6 +177,8 @@ def test_an_alert_opens_with_the_withdrawal_and_ends_with_a_changed_file(after, 
         assert part in opened.summary
     sent(train, output)
     assert not train.control_due(control(SPEC).spec), "an unchanged file must not start it anew"
+    both = msgspec.structs.replace(record, withdrawn=[*record.withdrawn, Withdrawn("sgd", 50, "for a test")])
+    assert [it.signal for it in told(train.change(both, 1_500))] == ["candidate/sgd"]
     output = train.change(control(after), 2_000)
     (ended,) = told(output)
     assert (ended.incident_id, ended.state, ended.resolution) == (opened.incident_id, "resolved", resolution)
