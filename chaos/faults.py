@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
-from chaos import recovery, strikes
+from chaos import recovery
 from chaos.adversary import HARMLESS, Act
 from chaos.feeder import Feeder
 from chaos.owners import Owners
 from chaos.recovery import Kill
 from services.cli.supervise import StartError, Supervisor
 
-_READY_S, _AGAIN_S, _LOOK_S = 90.0, 0.25, 0.01
+_READY_S, _AGAIN_S, _LOOK_S = 240.0, 0.25, 0.01
 
 
 class Done(msgspec.Struct):
@@ -28,18 +28,26 @@ class Done(msgspec.Struct):
 
 
 class Faults:
-    """Where the plan is carried out: what :mod:`chaos.strikes` strikes.
+    """Where the plan is carried out: ``strikes`` do each kind of fault (:mod:`chaos.strikes`).
 
     ``done`` tells what was done, ``unready`` what did not come back. ``turns`` keep acts apart that would undo each other.
     """
 
-    def __init__(self, supervisor: Supervisor, owners: Owners, feeder: Feeder, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        owners: Owners,
+        feeder: Feeder,
+        strikes: Mapping[str, Strike],
+        say: Callable[[str], None],
+    ) -> None:
         self.supervisor = supervisor
         self.feeder = feeder
         self.turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.done: list[Done] = []
         self.unready: list[str] = []
         self._owners = owners
+        self._strikes = strikes
         self._say = say
         self._killed: list[tuple[Act, Kill]] = []
 
@@ -96,9 +104,13 @@ class Faults:
         done = Done(act, now_ms())
         self.done.append(done)
         try:
-            await strikes.STRIKES[act.fault](self, act)
+            await self._strikes[act.fault](self, act)
         finally:
             done.ended_ms = now_ms()
+
+
+Strike = Callable[[Faults, Act], Awaitable[None]]
+"""Does one kind of fault, and undoes it."""
 
 
 def now_ms() -> int:

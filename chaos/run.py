@@ -20,13 +20,14 @@ from chaos.faults import Faults
 from chaos.feeder import Feeder
 from chaos.owners import Owners
 from chaos.recovery import Distribution
+from chaos.strikes import STRIKES
 from services.cli.account import stage_totals
 from services.cli.positions import Checkpoints
 from services.cli.settle import wait_settled
 from services.cli.supervise import Supervisor
 
 PROCESSES = 2
-_SETTLE_S, _EXPIRE_S, _LOOK_S = 180.0, 60.0, 0.1
+_START_S, _SETTLE_S, _EXPIRE_S, _LOOK_S = 240.0, 240.0, 120.0, 0.1
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -69,10 +70,10 @@ class Chaos:
     async def run(self) -> Result:
         """All of it."""
         began = time.monotonic()
-        await self._supervisor.start()
+        await self._supervisor.start(_START_S)
         self._say("everything runs; the script begins")
         feeder = Feeder(self._supervisor.deployment, script.Script(self._seed), self._rate)
-        faults = Faults(self._supervisor, self._owners, feeder, self._say)
+        faults = Faults(self._supervisor, self._owners, feeder, STRIKES, self._say)
         async with _beside(self._owners.run()):
             await self._strike(feeder, faults)
         await self._drain(feeder)

@@ -7,17 +7,13 @@ import random
 import resource
 import signal
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import httpx
 
 from chaos import clock
 from chaos.adversary import Act
-
-if TYPE_CHECKING:
-    from chaos.faults import Faults
+from chaos.faults import Faults, Strike
 
 _POISON = 300
 _STOPPED_S, _RUNNING_S = 0.4, 0.1
@@ -187,7 +183,7 @@ async def _decide(field: Faults, candidate: str, *, live: bool) -> None:
                 await client.put(f"{url}/aliases/champion", json=body)
 
 
-STRIKES: dict[str, Callable[[Faults, Act], Awaitable[None]]] = {
+STRIKES: dict[str, Strike] = {
     "kill": kill, "lose": lose, "terminate": terminate, "stall": stop, "scale": scale, "slow": slow, "broker": broker,
     "outage": broker, "reboot": reboot, "registry": stop, "blobs": blobs, "full": full, "clock": jump,
     "poison": poison, "promote": promote, "pin": pin,
