@@ -75,14 +75,17 @@ def make_app(service: str, pipeline: str, settings: Settings) -> Any:
 
 
 def _follow(app: Any, topic: str, handle: Handler) -> None:
-    """An agent on one control topic; a record that ``handle`` cannot use is its own affair to report."""
+    """An agent on one control topic; a record that ``handle`` cannot use is its own affair to report.
+
+    Without acks there are no offsets to commit: none would be read, and a commit can keep a Faust that crashed for ever.
+    """
 
     async def agent(stream: Any) -> None:
         async for event in stream.events():
             if event.value is not None:
                 await handle(event.value, event.message.offset)
 
-    app.agent(app.topic(topic, key_serializer="raw", value_serializer="raw"), name=f"follow.{topic}")(agent)
+    app.agent(app.topic(topic, key_serializer="raw", value_serializer="raw", acks=False), name=f"follow.{topic}")(agent)
 
 
 def _pages(app: Any, plane: DataPlane) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from schemas.events import CleanEvent
 from schemas.predictions import Prediction
 from services.cli.settle import take_account
 from services.domain.registry_api import Version
+from services.runtime import clients
 from tests.integration.load import Load
 from tests.integration.pipelines import Pipeline, file, fresh_name, send
 from tests.integration.refolding import read_version, refolded
@@ -110,3 +113,20 @@ def test_a_change_of_meaning_is_refused(pipeline: Pipeline) -> None:
     assert "label.value" in pipeline.last_words("learner")
     assert "Traceback" not in pipeline.last_words("learner")
     assert asyncio.run(pipeline.totals())["train"]["controls"] == controls
+
+
+def test_a_start_leaves_no_offsets_behind(pipeline: Pipeline) -> None:
+    """Each start has a group of its own on the control topics; having read them, it has committed nothing."""
+
+    async def committed() -> list[dict[Any, Any]]:
+        admin = await clients.admin(pipeline.deployment.settings)
+        try:
+            groups = [name for name, _ in await admin.list_consumer_groups()]
+            own = [name for name in groups if re.fullmatch(rf"{pipeline.deployment.name}\.\w+\.[0-9a-f]{{32}}", name)]
+            return [await admin.list_consumer_group_offsets(name) for name in own]
+        finally:
+            await admin.close()
+
+    found = asyncio.run(committed())
+    assert len(found) >= len(SERVICES)
+    assert not any(found)
