@@ -25,12 +25,14 @@ class DataPlane(Service):
     """Runs the stages; any exception of theirs is handed to ``fail``, which ends the process.
 
     ``stall_s`` is how long a lane with records ahead may stand still, and Kafka may leave a stage without an answer.
+    ``cut_off`` says after a stop that it came before the batches in flight had committed.
     """
 
     def __init__(
         self, stages: Sequence[Stage], fail: Callable[[BaseException], Awaitable[None]], stall_s: float = _STALL_S
     ) -> None:
         super().__init__()
+        self.cut_off = False
         self._fail = fail
         self._stall_s = stall_s
         self._memberships = [Membership(stage, stall_s / _LOOKS) for stage in stages]
@@ -48,6 +50,7 @@ class DataPlane(Service):
         if self._running is not None:
             done, _ = await asyncio.wait([self._running], timeout=_STOP_S)
             if not done:
+                self.cut_off = True
                 _log.error("stages did not stop in time; their open transactions will be aborted", seconds=_STOP_S)
                 self._running.cancel()
 

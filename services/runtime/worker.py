@@ -12,9 +12,11 @@ import asyncio
 import gc
 import logging
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +27,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from services.domain.spec import SpecError
 from services.runtime import launch, logs
+from services.runtime.ending import Ending
 from services.runtime.plane import DataPlane
 from services.runtime.settings import Settings, SettingsError
 from services.runtime.stage import Stage
@@ -104,6 +107,62 @@ def _pages(app: Any, plane: DataPlane) -> None:
         return view.json({"ready": not unready, "waiting": unready}, status=503 if unready else 200)
 
 
+class Worker(faust.Worker):
+    """Faust's worker with the data plane beside the app. It stops the data plane first, for what it has in flight.
+
+    However it is told to end, the process is gone in time, also when Faust or a model never comes back.
+    """
+
+    logger = logging.getLogger("faust.worker")
+
+    def __init__(self, app: Any, stages: Sequence[Stage]) -> None:
+        self.ending = Ending()
+        self.plane = DataPlane(stages, self._fail)
+        super().__init__(app, self.plane, loglevel=None, override_logging=False, quiet=True)
+        self.spinner = None
+
+    def install_signal_handlers(self) -> None:
+        """The time begins with the signal: the loop's own handlers, which these wake, may be kept waiting."""
+        super().install_signal_handlers()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.ending.begin())
+
+    async def start(self) -> None:
+        """Start, and run; what keeps Faust from starting is told like everything that ends the service."""
+        try:
+            await super().start()
+        except Exception as error:
+            self._tell(error)
+            raise
+
+    async def on_stop(self) -> None:
+        """Stop the data plane; exit code 0 if that went well and nothing else has failed."""
+        self.ending.begin()
+        if self.crash_reason is not None:
+            self._tell(self.crash_reason)
+        await self.plane.stop()
+        if self.ending.code is None and not self.plane.cut_off:
+            self.ending.code = 0
+
+    def _tell(self, error: BaseException) -> None:
+        """One clear line for what is wrong with Faust, unless the data plane has had its own."""
+        if self.ending.code is None:
+            _log.error("service ends", error=f"{type(error).__name__}: {error}")
+            self._over(1)
+
+    async def _fail(self, error: BaseException) -> None:
+        """The data plane has failed, and has told why."""
+        self._over(1)
+        await self.app.crash(error)
+
+    def _over(self, code: int) -> None:
+        """What is wrong has been told: what follows from it, the libraries need not tell as well."""
+        self.ending.code = code
+        self.ending.begin()
+        for library in ("mode", "faust"):
+            logging.getLogger(library).setLevel(logging.CRITICAL + 1)
+
+
 def run(
     service: str,
     pipeline: str,
@@ -111,30 +170,21 @@ def run(
     stages: Sequence[Stage],
     follow: Mapping[str, Handler],
 ) -> NoReturn:
-    """Run one service until SIGTERM or SIGINT (exit 0) or until something is really wrong (exit 1).
+    """Run one service until SIGTERM or SIGINT (exit 0), or until something is really wrong (exit 1).
 
     ``follow`` maps full names of control topics, one at least, to their handlers.
     """
     app = make_app(service, pipeline, settings)
-    failed: list[BaseException] = []
-
-    async def crash(error: BaseException) -> None:
-        failed.append(error)
-        for library in ("mode", "faust"):  # the plane has told what happened
-            logging.getLogger(library).setLevel(logging.CRITICAL + 1)
-        await app.crash(error)
-
-    plane = DataPlane(stages, crash)
-    _pages(app, plane)
+    worker = Worker(app, stages)
+    _pages(app, worker.plane)
     for topic, handle in follow.items():
         _follow(app, topic, handle)
-    worker = faust.Worker(app, plane, loglevel=None, override_logging=False, quiet=True)
-    worker.spinner = None
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLD)
     _log.info("service starts", pipeline=pipeline, pid=os.getpid(), broker=settings.broker, port=app.conf.web_port)
-    worker.execute_from_commandline()
-    sys.exit(1 if failed else 0)
+    with suppress(SystemExit):  # Faust's own code knows only 0 and 1
+        worker.execute_from_commandline()
+    sys.exit(1 if worker.ending.code is None else worker.ending.code)
 
 
 def fail(service: str, error: SettingsError | ValueError) -> NoReturn:

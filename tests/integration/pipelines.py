@@ -153,8 +153,10 @@ class Pipeline:
             process.running.wait()
         self._watchdog.dismiss()
 
-    def start(self, service: str, name: str | None = None, arguments: Sequence[str] = (), **env: str) -> None:
-        """Start a service with a stable slot; ``name`` tells two of one service apart."""
+    def start(
+        self, service: str, name: str | None = None, arguments: Sequence[str] = (), module: str = "", **env: str
+    ) -> None:
+        """Start a service with a stable slot; ``name`` tells two of one service apart, ``module`` runs in its stead."""
         name = name or service
         port = self._registry_port if service == "registry" else free_port()
         own = ["--port", str(port)] if service == "registry" else ["--pipeline", str(self.path), *arguments]
@@ -164,7 +166,7 @@ class Pipeline:
             "RIVERMILL_SIGNING_KEY": KEY, "RIVERMILL_DATA_DIR": str(self._folder / "data" / name),
             "RIVERMILL_SLOT": name, "RIVERMILL_WEB_PORT": str(port), **env,
         }  # fmt: skip
-        command = [sys.executable, "-m", f"services.{service}", *own]
+        command = [sys.executable, "-m", module or f"services.{service}", *own]
         log = self._folder / f"{name}.log"
         running = self._spawn(command, full, log)
         self.processes[name] = Process(command, full, f"http://127.0.0.1:{port}", log, running)
