@@ -15,14 +15,16 @@ from pathlib import Path
 
 import msgspec
 
-USER_ERROR = 2
-"""Exit code of a service that was started with something only the user can put right."""
+from services.runtime.ending import USER_ERROR
+
 STEADY_S = 60.0
 _ASK = signal.SIGTERM
 _FIRST_DELAY_S, _MAX_DELAY_S = 0.25, 30.0
 _LOG_BYTES, _LOGS_KEPT = 10 * 1024 * 1024, 2
 _LINE_BYTES = 256 * 1024
 _WORDS = 300
+_ENDS = "service ends: "
+"""So begins the line in which a service says why it ends; what it says after that matters less."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,19 @@ class Child:
 
     ``group`` is the process group that the watchdog ends should this process be killed. ``say`` tells a person, in one
     line, that the process died and when it comes back: after 0.25 s at first, twice that each time it dies again
-    within ``steady_s``, 30 s at most.
+    within ``steady_s``, 30 s at most. One that ends with what only the user can put right is left alone, and
+    ``given_up`` is set.
     """
 
     def __init__(
-        self, command: Command, log: Path, group: int, say: Callable[[str], None], *, steady_s: float = STEADY_S
+        self,
+        command: Command,
+        log: Path,
+        group: int,
+        say: Callable[[str], None],
+        *,
+        steady_s: float = STEADY_S,
+        given_up: asyncio.Event | None = None,
     ) -> None:
         self.command = command
         self.process: asyncio.subprocess.Process | None = None
@@ -54,6 +64,7 @@ class Child:
         self._group = group
         self._say = say
         self._steady_s = steady_s
+        self._given_up = given_up or asyncio.Event()
         self._last: deque[str] = deque(maxlen=20)
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -87,11 +98,12 @@ class Child:
         await asyncio.gather(self._task, return_exceptions=True)
 
     def last_words(self) -> str:
-        """The last line it wrote that says something, shortened; of a JSON log line the event and its error."""
-        for line in reversed(self._last):
-            if words := _words(line):
-                return words[:_WORDS]
-        return "it said nothing"
+        """What it said last, shortened: an error if there is one; of a JSON log line the event and its error."""
+        said = [(grave, words) for grave, words in map(_words, self._last) if words]
+        grave = [words for grave, words in said if grave]
+        ends = [words for words in grave if words.startswith(_ENDS)]
+        last = (ends or grave or [words for _, words in said] or ["it said nothing"])[-1]
+        return last[:_WORDS]
 
     async def _run(self) -> None:
         self._log.parent.mkdir(parents=True, exist_ok=True)
@@ -102,6 +114,10 @@ class Child:
                 began = time.monotonic()
                 await self._once(file)
                 if self._stopping.is_set():
+                    return
+                if self.exit_code == USER_ERROR:
+                    self._say(f"{self.command.name} ended and is not started again: {self.last_words()}")
+                    self._given_up.set()
                     return
                 delay = _FIRST_DELAY_S if time.monotonic() - began > self._steady_s else delay
                 self._say(f"{self.command.name} ended ({self._how()}): {self.last_words()}; restarts in {delay:g} s")
@@ -124,6 +140,7 @@ class Child:
             process_group=self._group,
         )
         self.process = process
+        self._last.clear()
         if self._stopping.is_set():
             process.terminate()
         if process.stdout is not None:
@@ -149,9 +166,11 @@ class Child:
         return f"exit code {code}"
 
 
-def _words(line: str) -> str:
+def _words(line: str) -> tuple[bool, str]:
+    """Whether a line tells of an error, as every line that is no JSON log line may, and its words."""
     try:
         entry = msgspec.json.decode(line.encode(), type=dict[str, object])
     except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
-        return line.strip()
-    return ": ".join(str(entry[key]) for key in ("event", "error") if entry.get(key))
+        return True, line.strip()
+    words = ": ".join(str(entry[key]) for key in ("event", "error") if entry.get(key))
+    return entry.get("level") in {"error", "critical"}, words

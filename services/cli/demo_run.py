@@ -91,7 +91,7 @@ class Demo:
         if stay:
             demo_end.look_next(self.console, self.supervisor)
             self.console.print("\nEverything runs on; Ctrl-C stops it.")
-            await asyncio.Event().wait()
+            await self.supervisor.watch()
         return 0 if result.account.balanced else 1
 
     async def stop(self) -> None:

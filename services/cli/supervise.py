@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 
 from schemas.topics import SERVICES
 from services.cli import broker_background, running
 from services.cli.broker import Broker
-from services.cli.child import STEADY_S, USER_ERROR, Child, Command
+from services.cli.child import STEADY_S, Child, Command
 from services.cli.watchdog import Watchdog
+from services.runtime.ending import USER_ERROR
 from services.runtime.launch import Deployment, load
 from services.runtime.settings import Settings, SettingsError, from_environment
 from services.runtime.worker import DEFAULT_PORTS
@@ -28,7 +30,7 @@ _READY_EVERY_S, _BROKER_WATCH_S = 0.1, 1.0
 
 
 class StartError(SettingsError):
-    """Something did not come up: which, its own last words, and where its log is."""
+    """Something did not come up, or ended for good: which, its own last words, and where its log is."""
 
 
 class Supervisor:
@@ -69,6 +71,7 @@ class Supervisor:
         self._held = ExitStack()
         self._watchdog: Watchdog | None = None
         self._broker_watch: asyncio.Task[None] | None = None
+        self._given_up = asyncio.Event()
 
     @property
     def pids(self) -> dict[str, int]:
@@ -153,6 +156,17 @@ class Supervisor:
             self._watchdog = None
         self._held.close()
 
+    async def watch(self) -> NoReturn:
+        """Wait until a process has ended with what only the user can put right: StartError has its own words."""
+        await self._given_up.wait()
+        self._require_none_given_up()
+        raise AssertionError("a process that is given up has said so")
+
+    def _require_none_given_up(self) -> None:
+        for name, child in self.children.items():
+            if child.exit_code == USER_ERROR:
+                raise StartError(f"{name} cannot run: {child.last_words()} (log: {self.log(name)})")
+
     async def _start_broker(self) -> None:
         directory = self.data_dir / "broker"
         if (address := broker_background.address(directory)) is not None:
@@ -188,7 +202,10 @@ class Supervisor:
     def _add(self, command: Command) -> None:
         if self._watchdog is None:
             raise RuntimeError("the supervisor is not started")
-        child = Child(command, self.log(command.name), self._watchdog.group, self._tell, steady_s=self._steady_s)
+        child = Child(
+            command, self.log(command.name), self._watchdog.group, self._tell, steady_s=self._steady_s,
+            given_up=self._given_up,
+        )  # fmt: skip
         self.children[command.name] = child
         child.start()
 
@@ -199,12 +216,11 @@ class Supervisor:
         waiting = list(names)
         async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
             while waiting:
+                self._require_none_given_up()
                 for name in list(waiting):
                     if await _answers(client, self.children[name].command.url):
                         self.say(f"{name} is ready")
                         waiting.remove(name)
-                    elif self.children[name].exit_code == USER_ERROR:
-                        raise StartError(f"{name} does not start: {self.children[name].last_words()}")
                 if waiting and time.monotonic() > deadline:
                     words = "; ".join(f"{name}: {self.children[name].last_words()}" for name in waiting)
                     raise StartError(f"not ready in time: {words} (logs: {self.data_dir / 'logs'})")

@@ -71,7 +71,7 @@ async def _run(supervisor: Supervisor, console: Console) -> None:
     console.print(
         f"  logs      {supervisor.data_dir / 'logs'}\n  look      rivermill status, rivermill tail predictions\n"
     )
-    await asyncio.Event().wait()
+    await supervisor.watch()
 
 
 async def _stop(supervisor: Supervisor, say: Callable[[str], None]) -> None:

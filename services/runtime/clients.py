@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from services.runtime.errors import OperatorError
 from services.runtime.refusal import refusal, untold
 from services.runtime.settings import Settings, SettingsError
 
@@ -18,6 +19,10 @@ SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_MS = 1_500
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 _CLOSE_S = 2.0
+
+
+class BrokerAwayError(OperatorError):
+    """There is no broker where one should be: it may come back by itself."""
 
 
 def transactional_producer(settings: Settings, transactional_id: str) -> AIOKafkaProducer:
@@ -86,25 +91,24 @@ def member(settings: Settings, group: str, assignor: Any, instance: str | None) 
 
 
 async def admin(settings: Settings) -> AIOKafkaAdminClient:
-    """A started admin client, or SettingsError saying why the broker cannot be used."""
+    """A started admin client; SettingsError says why the broker cannot be used, BrokerAwayError that none is there."""
     client = AIOKafkaAdminClient(**settings.kafka(), request_timeout_ms=20_000)
+    told, unusable, cause = f"the Kafka broker at {settings.broker} cannot be used", "", None
     with untold():
         try:
             await client.start()
-            if unusable := await _unusable(client):
-                raise SettingsError(
-                    f"the Kafka broker at {settings.broker} answers, but what it names as its address, {unusable}, cannot "
-                    f"be used (advertised.listeners): {await refusal(settings, unusable)}"
-                )
+            unusable = await _unusable(client)
+            if not unusable:
+                return client
+            told = (
+                f"the Kafka broker at {settings.broker} answers, but what it names as its address, {unusable}, cannot "
+                "be used (advertised.listeners)"
+            )
         except (KafkaError, OSError) as error:
-            await client.close()
-            raise SettingsError(
-                f"the Kafka broker at {settings.broker} cannot be used: {await refusal(settings)}"
-            ) from error
-        except SettingsError:
-            await client.close()
-            raise
-    return client
+            cause = error
+        await client.close()
+        reason = await refusal(settings, unusable)
+    raise (BrokerAwayError if reason.away else SettingsError)(f"{told}: {reason.told}") from cause
 
 
 async def _unusable(client: AIOKafkaAdminClient) -> str:

@@ -8,9 +8,19 @@ from contextvars import copy_context
 
 import structlog
 
+from services.domain.spec import SpecError
+from services.runtime.settings import SettingsError
+
+USER_ERROR = 2
+"""Exit code for what only the user can put right: neither waiting nor starting again mends it."""
 WITHIN_S = 9.5
 _TELL_S = 0.3
 _log = structlog.get_logger()
+
+
+def exit_code(error: BaseException) -> int:
+    """2 for what only the user can put right, 1 for everything else: the process is better started again."""
+    return USER_ERROR if isinstance(error, (SettingsError, SpecError)) else 1
 
 
 class Ending:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -27,6 +28,8 @@ class DataPlane(Service):
     ``stall_s`` is how long a lane with records ahead may stand still, and Kafka may leave a stage without an answer.
     ``cut_off`` says after a stop that it came before the batches in flight had committed.
     """
+
+    logger = logging.getLogger("mode.plane")  # what mode says of it is no more important than what it says of others
 
     def __init__(
         self, stages: Sequence[Stage], fail: Callable[[BaseException], Awaitable[None]], stall_s: float = _STALL_S

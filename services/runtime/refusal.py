@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
@@ -22,18 +23,33 @@ from aiokafka.protocol.metadata import MetadataRequest
 from services.runtime.settings import Settings
 
 _ANSWER_MS = 4_000
+_SPOKEN = (
+    SaslAuthenticationFailed, UnsupportedSaslMechanismError, IllegalSaslStateError, KafkaConnectionError, ssl.SSLError,
+    ConnectionResetError, BrokenPipeError,
+)  # fmt: skip
+"""Errors by which somebody who is there refuses to speak with us."""
 
 
-async def refusal(settings: Settings, addresses: str | None = None) -> str:
+@dataclass(frozen=True)
+class Refusal:
+    """Why there is no connection, with its subject; ``away`` when nobody is there, who may come back by himself."""
+
+    told: str
+    away: bool
+
+
+async def refusal(settings: Settings, addresses: str | None = None) -> Refusal:
     """Connect once more to the broker's addresses (or to these), and say what is wrong with each."""
     hosts = collect_hosts(addresses or settings.broker, randomize=False)
     reasons = await asyncio.gather(*(_reason(settings, host, port) for host, port, _ in hosts))
+    away = any(reason.away for reason in reasons)
     if len(reasons) == 1:
-        return f"it {reasons[0]}"
-    return "; ".join(f"{host}:{port} {reason}" for (host, port, _), reason in zip(hosts, reasons, strict=True))
+        return Refusal(f"it {reasons[0].told}", away)
+    told = (f"{host}:{port} {reason.told}" for (host, port, _), reason in zip(hosts, reasons, strict=True))
+    return Refusal("; ".join(told), away)
 
 
-async def _reason(settings: Settings, host: str, port: int) -> str:
+async def _reason(settings: Settings, host: str, port: int) -> Refusal:
     connection = settings.kafka()
     del connection["bootstrap_servers"]
     try:
@@ -44,8 +60,8 @@ async def _reason(settings: Settings, host: str, port: int) -> str:
             finally:
                 opened.close()
     except (OSError, KafkaError, TimeoutError) as error:
-        return explained(error, settings)
-    return "answers now: try again"
+        return Refusal(explained(error, settings), not isinstance(error, _SPOKEN))
+    return Refusal("answers now: try again", away=True)
 
 
 def explained(error: BaseException, settings: Settings) -> str:

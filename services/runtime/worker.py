@@ -27,9 +27,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from services.domain.spec import SpecError
 from services.runtime import launch, logs
-from services.runtime.ending import Ending
+from services.runtime.ending import Ending, exit_code
+from services.runtime.errors import OperatorError
 from services.runtime.plane import DataPlane
-from services.runtime.settings import Settings, SettingsError
+from services.runtime.settings import Settings
 from services.runtime.stage import Stage
 
 DEFAULT_PORTS = {"cleaning": 9101, "scoring": 9102, "learner": 9103, "drift": 9104}
@@ -152,7 +153,7 @@ class Worker(faust.Worker):
 
     async def _fail(self, error: BaseException) -> None:
         """The data plane has failed, and has told why."""
-        self._over(1)
+        self._over(exit_code(error))
         await self.app.crash(error)
 
     def _over(self, code: int) -> None:
@@ -170,7 +171,7 @@ def run(
     stages: Sequence[Stage],
     follow: Mapping[str, Handler],
 ) -> NoReturn:
-    """Run one service until SIGTERM or SIGINT (exit 0), or until something is really wrong (exit 1).
+    """Run one service until SIGTERM or SIGINT (exit 0), or until something is really wrong (:func:`exit_code`).
 
     ``follow`` maps full names of control topics, one at least, to their handlers.
     """
@@ -187,10 +188,10 @@ def run(
     sys.exit(1 if worker.ending.code is None else worker.ending.code)
 
 
-def fail(service: str, error: SettingsError | ValueError) -> NoReturn:
-    """One clear line for what a user can put right, and exit code 2."""
+def fail(service: str, error: OperatorError | SpecError) -> NoReturn:
+    """One clear line for what keeps a service from starting, and exit code 2 if only the user can put it right."""
     sys.stderr.write(f"{service}: {error}\n")
-    sys.exit(2)
+    sys.exit(exit_code(error))
 
 
 Wiring = Callable[[launch.Deployment, dict[str, int]], tuple[Sequence[Stage], Mapping[str, Handler]]]
@@ -204,12 +205,12 @@ def serve(service: str, description: str, wire: Wiring) -> NoReturn:
 
 
 def start(service: str, pipeline: Path, wire: Wiring) -> NoReturn:
-    """What follows the command line; what a user can put right is one clear line and exit code 2."""
+    """What follows the command line; what is in the way is one clear line."""
     try:
         deployed = launch.deployment(pipeline)
         logs.configure(service, deployed.settings.log_level, deployed.settings.log_format)
         stages, follow = wire(deployed, asyncio.run(deployed.ensure_topics()))
-    except (SpecError, SettingsError) as error:
+    except (SpecError, OperatorError) as error:
         fail(service, error)
     run(service, deployed.name, deployed.settings, stages, follow or {deployed.topic("models"): _note_decision})
 

@@ -22,8 +22,8 @@ from services.domain.registry_api import CHALLENGER_PREFIX, CHAMPION
 from services.domain.served import Part, Served, assemble
 from services.domain.signing import SignatureError
 from services.runtime import metrics
+from services.runtime.errors import OperatorError
 from services.runtime.registry_client import RegistryError, RegistryUnavailable
-from services.runtime.settings import SettingsError
 from services.runtime.snapshots import SnapshotCache
 from services.scoring.alerts import Refusals
 
@@ -31,6 +31,10 @@ _DECISION = msgspec.json.Decoder(AliasRecord)
 _RETRY_S = 2.0
 _MAX_CAME_IN = 2000
 _log = structlog.get_logger()
+
+
+class NoChampionError(OperatorError):
+    """The only champion cannot be used; the learner may yet publish another."""
 
 
 class Follower:
@@ -58,10 +62,10 @@ class Follower:
         self._first = asyncio.Event()
 
     async def ready(self) -> None:
-        """Wait until there is a champion to serve; SettingsError when the only one is signed with another key."""
+        """Wait until there is a champion to serve; NoChampionError when the only one is signed with another key."""
         await self._first.wait()
         if self.served is None:
-            raise SettingsError(
+            raise NoChampionError(
                 f"there is no champion to serve: {self._unusable}. Give scoring the learner's RIVERMILL_SIGNING_KEY"
             )
 

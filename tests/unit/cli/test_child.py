@@ -68,6 +68,50 @@ def test_restarts_back_off(tmp_path: Path) -> None:
     assert said[0].startswith("it ended (exit code 1): service ends: no broker")
 
 
+def test_what_only_the_user_can_put_right_is_not_started_again(tmp_path: Path) -> None:
+    """A process that ends with exit code 2 stays ended; the line for a person has its error, not what came after it."""
+    said: list[str] = []
+    program = """
+print('{"event": "service ends", "error": "a bad factory", "level": "error"}')
+print('{"event": "Stopping...", "level": "info"}')
+raise SystemExit(2)
+"""
+
+    async def scenario() -> int:
+        given_up, watchdog = asyncio.Event(), Watchdog()
+        child = Child(python(program, tmp_path), tmp_path / "it.log", watchdog.group, said.append, given_up=given_up)
+        child.start()
+        try:
+            await asyncio.wait_for(given_up.wait(), 20)
+        finally:
+            await child.stop(5.0)
+            watchdog.dismiss()
+        return child.restarts
+
+    assert asyncio.run(scenario()) == 0
+    assert said == ["it ended and is not started again: service ends: a bad factory"]
+
+
+def test_last_words_are_those_of_this_run(tmp_path: Path) -> None:
+    """What a process said before it was started again is not taken for why it ended the next time."""
+    program = """
+import pathlib, sys
+flag = pathlib.Path(sys.argv[1]) / "second"
+if not flag.exists():
+    flag.touch()
+    sys.exit("an error of the first run")
+print('{"event": "works", "level": "info"}', flush=True)
+sys.exit(1)
+"""
+
+    async def steps(_child: Child, said: list[str]) -> None:
+        await until(lambda: len(said) >= 2)
+
+    first, second, *_ = run(program, tmp_path, steps)
+    assert "an error of the first run" in first
+    assert "works" in second
+
+
 def test_what_does_not_stop_is_killed(tmp_path: Path) -> None:
     """A process that ignores SIGTERM is gone soon after its time is up."""
     program = "import signal,time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"

@@ -16,9 +16,8 @@ from schemas.models import AliasRecord
 from services.domain import live, snapshot
 from services.learner.core.fold import Fold
 from services.runtime.registry_client import RegistryClient
-from services.runtime.settings import SettingsError
 from services.runtime.snapshots import SnapshotCache
-from services.scoring.follower import Follower
+from services.scoring.follower import Follower, NoChampionError
 from tests.unit.stream import LOG_ID, control, examples, spec
 
 KEY, OTHER = b"the-learner's-own-key", b"somebody-else's-key!!"
@@ -89,7 +88,7 @@ def test_another_signing_key_is_told_as_what_it_is(tmp_path: Path) -> None:
 
     async def scenario(follower: Follower, cache: SnapshotCache) -> None:
         await follower.on_decision(await champion(cache, OTHER), 0)
-        with pytest.raises(SettingsError, match="RIVERMILL_SIGNING_KEY"):
+        with pytest.raises(NoChampionError, match="RIVERMILL_SIGNING_KEY"):
             await follower.ready()
 
     following(tmp_path, scenario)
@@ -119,7 +118,7 @@ def test_a_refused_version_is_told_with_the_decision_that_named_it(tmp_path: Pat
 
     async def scenario(follower: Follower, cache: SnapshotCache) -> None:
         await follower.on_decision(await champion(cache, OTHER), 4)
-        with pytest.raises(SettingsError):
+        with pytest.raises(NoChampionError):
             await follower.ready()
         (opened,) = told(follower)
         assert (opened.state, opened.position) == ("opened", Position("flights.models", 0, 4))
