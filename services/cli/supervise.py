@@ -25,7 +25,9 @@ from services.runtime.settings import Settings, SettingsError, from_environment
 from services.runtime.worker import DEFAULT_PORTS
 
 REGISTRY_PORT, BROKER_PORT = 8080, 9092
-_STAGGER_S, _SERVICES_STOP_S, _REGISTRY_STOP_S, _BROKER_STOP_S = 0.2, 5.0, 1.5, 2.5
+_STOP_S, _STAGGER_S = 10.0, 0.2
+_REGISTRY_STOP_S, _BROKER_STOP_S = 0.5, 2.5
+"""What is left at least for those that are stopped last: a broker that is killed has its logs to check at its start."""
 _READY_EVERY_S, _BROKER_WATCH_S = 0.1, 1.0
 
 
@@ -105,7 +107,7 @@ class Supervisor:
 
     async def remove(self, name: str, number: int = signal.SIGTERM) -> None:
         """End a process for good, by this signal first."""
-        await self.children[name].stop(_SERVICES_STOP_S, number)
+        await self.children[name].stop(_STOP_S, number)
         del self.children[name]
 
     async def ready(self, *names: str, within: float = 90.0) -> None:
@@ -138,19 +140,23 @@ class Supervisor:
         running.tell(self.data_dir, found)
 
     async def stop(self) -> None:
-        """Stop everything within 10 s: cleaning, scoring, learner, drift, then the registry, then the broker."""
+        """Stop everything within 10 s: cleaning, scoring, learner, drift, then the registry, then the broker.
+
+        Each may take what is left of that, but for what those after it need.
+        """
+        broker_at = time.monotonic() + _STOP_S - (_BROKER_STOP_S if self.broker is not None else 0)
         if self._broker_watch is not None:
             self._broker_watch.cancel()
         stops: list[asyncio.Task[None]] = []
         for name, child in self.children.items():
             if name != "registry":
-                stops.append(asyncio.create_task(child.stop(_SERVICES_STOP_S)))
+                stops.append(asyncio.create_task(child.stop(_left(broker_at) - _REGISTRY_STOP_S)))
                 await asyncio.wait(stops[-1:], timeout=_STAGGER_S)
         await asyncio.gather(*stops)
         if "registry" in self.children:
-            await self.children["registry"].stop(_REGISTRY_STOP_S)
+            await self.children["registry"].stop(_left(broker_at))
         if self.broker is not None:
-            await asyncio.to_thread(self.broker.stop, _BROKER_STOP_S)
+            await asyncio.to_thread(self.broker.stop, _BROKER_STOP_S + _left(broker_at))
         if self._watchdog is not None:
             self._watchdog.dismiss()
             self._watchdog = None
@@ -225,6 +231,10 @@ class Supervisor:
                     words = "; ".join(f"{name}: {self.children[name].last_words()}" for name in waiting)
                     raise StartError(f"not ready in time: {words} (logs: {self.data_dir / 'logs'})")
                 await asyncio.sleep(_READY_EVERY_S)
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
 
 
 def _registry(port: int) -> list[str]:

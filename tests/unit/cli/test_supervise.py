@@ -13,6 +13,12 @@ from services.cli.supervise import StartError, Supervisor
 from services.cli.watchdog import Watchdog
 
 FLIGHTS = Path("examples/flights/pipeline.toml")
+SLOW = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (time.sleep(2), sys.exit(0)))
+print("stops slowly", flush=True)
+signal.pause()
+"""
 
 
 def supervised(program: str, folder: Path, steps: Callable[[Supervisor, Child], Awaitable[None]]) -> list[str]:
@@ -34,6 +40,20 @@ def supervised(program: str, folder: Path, steps: Callable[[Supervisor, Child], 
 
     asyncio.run(scenario())
     return said
+
+
+def test_whoever_is_stopped_last_has_the_time_that_is_left(tmp_path: Path) -> None:
+    """A registry that takes its time to stop is not killed while the ten seconds are not over."""
+    children: list[Child] = []
+
+    async def steps(_supervisor: Supervisor, child: Child) -> None:
+        children.append(child)
+        async with asyncio.timeout(20):
+            while child.last_words() != "stops slowly":  # noqa: ASYNC110 - another process says it
+                await asyncio.sleep(0.01)
+
+    assert supervised(SLOW, tmp_path, steps) == []
+    assert children[0].exit_code == 0
 
 
 def test_up_ends_with_what_only_the_user_can_put_right(tmp_path: Path) -> None:
