@@ -70,6 +70,8 @@ def topics(pipeline: str, partitions: int, retention_ms: int, horizon_ms: int, r
     state = _compacted(**small, **{"min.cleanable.dirty.ratio": "0.1"}, **limit)
     big = {"max.message.bytes": str(MAX_MESSAGE_BYTES + DEADLETTER_EXTRA_BYTES)}
 
+    all_services = " ".join(SERVICES)
+
     def row(
         stream: str, key: str, count: int, config: dict[str, str], contract: str | None = None, *, by: str, to: str
     ) -> Topic:
@@ -96,7 +98,7 @@ def topics(pipeline: str, partitions: int, retention_ms: int, horizon_ms: int, r
         row("predictions", "event id", n, label_days, "schemas.predictions.Prediction",
             by="scoring", to="consumers learner drift"),
         row("outcomes", "event id", n, label_days, "schemas.outcomes.Outcome", by="learner", to="consumers learner"),
-        row("examples", "event id", 1, ever, "schemas.examples.Record", by="learner", to="learner drift"),
+        row("examples", "event id", 1, ever, "schemas.examples.Record", by="learner", to=all_services),
         row("summaries", "input partition", 1, days, "schemas.summaries.Summary", by="drift", to="drift"),
         row("alerts", "incident id", 1, _kept(365 * _DAY_MS, **limit), "schemas.alerts.Alert",
             by="drift scoring learner", to="consumers"),
@@ -105,6 +107,7 @@ def topics(pipeline: str, partitions: int, retention_ms: int, horizon_ms: int, r
         row("parameters", "live", 1, live, "schemas.parameters.LiveParameters", by="learner", to="scoring"),
         row("deadletter", "as the original", n, _kept(28 * _DAY_MS, **big),
             by="cleaning scoring learner drift", to="operators"),
-        *(row(f"state.{service}", "stage/lane", n, state, "schemas.state.Checkpoint", by=service, to=service)
+        *(row(f"state.{service}", "stage/lane", n, state, "schemas.state.Checkpoint", by=service,
+              to=all_services if service == "learner" else service)
           for service in SERVICES),
     )  # fmt: skip

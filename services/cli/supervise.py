@@ -125,7 +125,7 @@ class Supervisor:
         env["RIVERMILL_REGISTRY_URL"] = f"http://{Settings.bind}:{registry}"
         self.deployment = Deployment(self.spec, from_environment(env))
         self.say("topics")
-        await self.deployment.ensure_topics()
+        await self.deployment.prepare()
         self._watchdog = Watchdog()
         deadline = time.monotonic() + within
         self._add(Command("registry", _registry(registry), env, env["RIVERMILL_REGISTRY_URL"]))

@@ -68,6 +68,7 @@ class Standing:
     low_water: dict[str, int] = field(default_factory=dict)
     watermark: datetime | None = None
     snapshot: str | None = None
+    control: int | None = None
 
 
 class Core(Protocol):

@@ -19,11 +19,10 @@ from services.domain import live, snapshot
 from services.domain.records import Incoming, Out, Output, Standing
 from services.domain.registry_api import NewVersion
 from services.domain.spec import canonical
-from services.domain.spec_changes import changes
 from services.learner.core.fold import Fold, Taken
 from services.learner.core.train import Train
 from services.learner.core.uuid7 import RANDOM_BITS, uuid7
-from services.runtime import metrics, readback
+from services.runtime import history, metrics, readback
 from services.runtime.launch import Deployment
 from services.runtime.registry_client import RegistryClient, RegistryError, RegistryUnavailable
 from services.runtime.settings import SettingsError
@@ -103,24 +102,12 @@ class TrainDriver(Driver):
             _, self._barrier = await self._watcher.bounds(self._examples, 0)
         return positions[self._examples] >= self._barrier
 
-    def _require_allowed(self) -> None:
-        """SettingsError for a pipeline file that the model's history cannot go on under."""
-        before = self.core.fold.spec
-        if before is None:
-            return
-        found = changes(before, self._deployment.spec)
-        if not found.allowed:
-            told = "; ".join(f"{item.key}: {item.message}" for item in found.items if item.kind.startswith("needs"))
-            raise SettingsError(
-                f"the pipeline file has changed in a way that {self._deployment.name} cannot take: {told}"
-            )
-
     def _control(self, now: int) -> Control | None:
         """Our pipeline file if the log lacks it; else the withdrawal of candidates that cannot go on."""
         spec = self._deployment.spec
         if not self.core.control_due(self._deployment.spec_hash):
             return self._withdrawal()
-        self._require_allowed()
+        history.require_allowed(self.core.fold.spec, spec)
         record = Control(uuid7(now, secrets.randbits(RANDOM_BITS)), self._deployment.spec_hash, canonical(spec))
         rehearse(record)
         _log.info("control record", spec=record.spec)
@@ -261,6 +248,7 @@ async def open_train(
         return TrainDriver(Train(), deployment, client, cache)
     data = msgspec.json.decode(checkpoint.data, type=Data)
     core = Train(await _fold(deployment, cache, data))
+    core.control_offset = checkpoint.control
     examples = deployment.topic("examples")
     begun = core.fold.examples
     async for batch in readback.records(

@@ -157,6 +157,7 @@ class Lane:
                 totals=driver.core.totals,
                 snapshot=standing.snapshot,
                 data=msgspec.Raw(standing.data),
+                control=standing.control,
             )
         )
         if len(value) > CHECKPOINT_MAX_BYTES:

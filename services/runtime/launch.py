@@ -13,6 +13,7 @@ from typing import Any
 
 from schemas.topics import Topic, topic_name, topics
 from services.domain.spec import Spec, SpecError, duration, parse, spec_hash
+from services.runtime import history
 from services.runtime import topics as kafka_topics
 from services.runtime.settings import Settings, from_environment
 from services.runtime.stage import Opener, Stage
@@ -95,6 +96,12 @@ class Deployment:
         """Create and check the topics; the partitions of each by full name."""
         foreign = [topic for topic in (self.spec.event.topic, self.spec.label.topic) if topic]
         return await kafka_topics.ensure(self.settings, self.table(), foreign)
+
+    async def prepare(self) -> dict[str, int]:
+        """:meth:`ensure_topics`, and SettingsError for a pipeline file that what lies in them cannot go on under."""
+        counts = await self.ensure_topics()
+        history.require_allowed(await history.in_force(self.settings, self.name), self.spec)
+        return counts
 
 
 def load(path: Path) -> Spec:

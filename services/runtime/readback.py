@@ -12,6 +12,7 @@ from services.runtime.errors import OperatorError
 from services.runtime.settings import Settings
 
 _WAIT_MS = 20  # a restore reads many stretches to their end, and waits so long for the last fetch of each
+_FIRST_STRETCH = 1000
 
 
 class LogTruncatedError(OperatorError):
@@ -88,6 +89,32 @@ async def everything(settings: Settings, topic: str, partition: int) -> AsyncIte
     first, last = await bounds(settings, topic, partition)
     async for batch in records(settings, topic, partition, first, last):
         yield batch
+
+
+async def newest(settings: Settings, topic: str, partition: int, key: bytes) -> Any | None:
+    """The newest committed record with this key, or None; what an open transaction still hides does not count.
+
+    Looks backwards from the end, in stretches that grow: a key that is written often is found at once.
+    """
+    place = TopicPartition(topic, partition)
+    consumer = clients.reader(settings, wait_ms=_WAIT_MS)
+    await consumer.start()
+    try:
+        consumer.assign([place])
+        first = (await consumer.beginning_offsets([place]))[place]
+        stop, width = (await consumer.end_offsets([place]))[place], _FIRST_STRETCH
+        found = None
+        while stop > first and found is None:
+            start = max(first, stop - width)
+            consumer.seek(place, start)
+            while await consumer.position(place) < stop:
+                for record in (await consumer.getmany(place, timeout_ms=500)).get(place, []):
+                    if record.key == key and record.offset < stop:
+                        found = record
+            stop, width = start, width * 4
+        return found
+    finally:
+        await consumer.stop()
 
 
 async def last_keys(settings: Settings, topic: str, partition: int, count: int) -> list[bytes]:

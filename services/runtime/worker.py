@@ -209,7 +209,7 @@ def start(service: str, pipeline: Path, wire: Wiring) -> NoReturn:
     try:
         deployed = launch.deployment(pipeline)
         logs.configure(service, deployed.settings.log_level, deployed.settings.log_format)
-        stages, follow = wire(deployed, asyncio.run(deployed.ensure_topics()))
+        stages, follow = wire(deployed, asyncio.run(deployed.prepare()))
     except (SpecError, OperatorError) as error:
         fail(service, error)
     run(service, deployed.name, deployed.settings, stages, follow or {deployed.topic("models"): _note_decision})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ import pytest
 from schemas.events import CleanEvent
 from schemas.predictions import Prediction
 from services.cli.settle import take_account
+from services.cli.supervise import Supervisor
 from services.domain.registry_api import Version
 from services.runtime import clients
+from services.runtime.settings import SettingsError
 from tests.integration.load import Load
 from tests.integration.pipelines import Pipeline, file, fresh_name, send
 from tests.integration.refolding import read_version, refolded
@@ -103,15 +106,31 @@ def test_an_edited_file_continues_the_same_model(pipeline: Pipeline) -> None:
     asyncio.run(scenario())
 
 
-def test_a_change_of_meaning_is_refused(pipeline: Pipeline) -> None:
-    """A file under which the log would mean something else ends the learner with one line, and the log is as it was."""
+def test_a_change_of_meaning_is_refused(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Under a file that would give the log another meaning no service starts, each says why, and `up` starts nothing."""
     controls = asyncio.run(pipeline.totals())["train"]["controls"]
-    pipeline.terminate("learner")
+    for service in SERVICES:
+        pipeline.terminate(service)
     pipeline.rewrite(edited(pipeline.deployment.name).replace('value = "late"', 'value = "delayed"'))
-    pipeline.restart("learner")
-    assert pipeline.processes["learner"].running.wait(30) == 1
-    assert "label.value" in pipeline.last_words("learner")
-    assert "Traceback" not in pipeline.last_words("learner")
+    for service in SERVICES:
+        pipeline.restart(service)
+    for service in SERVICES:
+        assert pipeline.processes[service].running.wait(60) == 2, pipeline.last_words(service)
+        told = pipeline.last_words(service).splitlines()[-1]
+        assert told.startswith(f"{service}: "), told
+        assert "label.value" in told
+
+    supervisor = Supervisor(pipeline.path, tmp_path, broker=pipeline.deployment.settings.broker)
+
+    async def up() -> None:
+        try:
+            await supervisor.start()
+        finally:
+            await supervisor.stop()
+
+    with pytest.raises(SettingsError, match=r"label\.value"):
+        asyncio.run(up())
+    assert not supervisor.children
     assert asyncio.run(pipeline.totals())["train"]["controls"] == controls
 
 

@@ -29,7 +29,8 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeErr
 class Train:
     """The one lane of training. ``fold`` may be restored from snapshots; ``partitions`` are those of ``deadletter``.
 
-    ``versions`` holds the last published version of every candidate, as :meth:`published` was told.
+    ``versions`` holds the last published version of every candidate, as :meth:`published` was told, ``control_offset``
+    is where the control record in force lies.
     """
 
     def __init__(self, fold: Fold | None = None) -> None:
@@ -37,6 +38,7 @@ class Train:
         self.totals: dict[str, int] = {"examples": 0, "corrections": 0, "controls": 0}
         self.versions: dict[str, int] = {}
         self.live_too_large = False
+        self.control_offset: int | None = None
         self._version_at: int | None = None
         self._version_examples = 0
         self._live_at: int | None = None
@@ -74,12 +76,13 @@ class Train:
             raise Refused("undecodable", f"not a record of examples: {error}") from error
         self.fold.apply(decoded, record.offset, record.timestamp)
         if isinstance(decoded, Control):
+            self.control_offset = record.offset
             return "controls"
         return "examples" if decoded.corrects is None else "corrections"
 
     def standing(self) -> Standing:
-        """Names the last snapshot; the fold is rebuilt from it and the log."""
-        return Standing(snapshot=self._snapshot)
+        """Names the last snapshot, from which and the log the fold is rebuilt, and the control record in force."""
+        return Standing(snapshot=self._snapshot, control=self.control_offset)
 
     def control_due(self, spec: str) -> bool:
         """Whether the log has no control record for the pipeline file with this hash in force.
