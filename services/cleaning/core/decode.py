@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ _REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 class Reader:
-    """Reads rows of the given fields, in their order; ``types`` are what the strict decode demands.
+    """Reads rows of the given fields, in their order, the id first; ``types`` are what the strict decode demands.
 
     ``aliases`` maps other names of a field to it. ``unknown`` counts the fields that nobody asked for by name
     (the first 32 names, all others together): they are dropped.
@@ -42,19 +43,23 @@ class Reader:
         ]
         self._strict = msgspec.json.Decoder(msgspec.defstruct("Row", fields)).decode
         self._keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+        texts = sum(kind in (str, datetime) for kind in tuple(types.values())[1:])
+        self._quotes = 2 * len(types) + 2 * texts
+        """Quotation marks of a record with every field once, but for those of the id if it is a text."""
 
     def strict(self, value: bytes) -> tuple[Any, ...] | None:
         """The row when nothing is wrong with it, else None."""
         try:
             value.decode()
             row: tuple[Any, ...] = msgspec.structs.astuple(self._strict(value))
-            if None not in row and value.count(b'":') == len(row):
-                return row
+            quotes = value.count(b'"')
+            if None not in row and quotes == self._quotes + 2 * (row[0].__class__ is str):
+                return row  # every field once, and nothing else
             keys = self._keys(value)
         except _REFUSED:
             return None
-        if len(keys) != value.count(b'":') and len(keys) != value.count(b'":') + value.count(b'" :'):
-            return None  # a key twice, or an object within, or a text that looks like one
+        if quotes != 2 * len(keys) + sum(bytes(raw).count(b'"') for raw in keys.values()):
+            return None  # a key twice, or one written with escapes
         if keys.keys() <= self._named:
             return row
         if self._aliases and not self._aliases.keys().isdisjoint(keys):

@@ -12,7 +12,7 @@ and from the watermark, so neither the ends of batches nor restarts show in the 
   watermark asked for afterwards: :meth:`Join.expirable`, then :meth:`Join.expire`.
 - Waiting labels of one id: an equal one is a duplicate, another one supersedes those that came before. One with an
   earlier time than its successor waits along with it, because only it may be in time; it is told as superseded when
-  the prediction comes or its own time + horizon is passed.
+  the prediction comes, its own time + horizon is passed, or ``MOST_OF_ONE_ID`` wait and it is the first of them.
 - A second prediction of a remembered id is ignored and counted (``repeats``); after the first one's deadline it counts
   as a prediction of its own, and a label answers the oldest one that it is in time for.
 - A prediction so large that its example would not fit is a dead letter ``output_too_large`` when it is read; its label
@@ -39,6 +39,8 @@ from services.learner.core import join_records as records
 from services.learner.core.ledger import Entry, Label, Ledger, Waiting
 
 SPILL_AFTER = 200_000
+MOST_OF_ONE_ID = 100
+"""Labels of one id that wait: its record in the state topic stays small, whatever a producer sends under one id."""
 _COUNTS = (
     "predictions", "repeats", "labels", "labelled", "corrected", "duplicate", "superseded", "orphan",
     "expired", "expired_default", "pending", "waiting",
@@ -280,6 +282,10 @@ class Join:
             same = last.label == label.label
             self._tell(key=label.key, state="duplicate" if same else "superseded", label=last, timestamp=timestamp)
             chain = ledger.waiting.get(label.key)
+        if chain and len(chain) >= MOST_OF_ONE_ID:
+            oldest = chain[0]
+            ledger.answer(oldest)
+            self._tell(key=label.key, state="superseded", label=oldest, timestamp=timestamp)
         ledger.wait(label)
 
     def _orphan(self, label: Waiting) -> None:

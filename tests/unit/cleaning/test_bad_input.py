@@ -112,9 +112,10 @@ def test_a_byte_order_mark_is_dropped_and_said() -> None:
     assert clean.features == plain.features
 
 
-def test_of_a_field_that_is_there_twice_the_last_counts_and_both_are_told() -> None:
-    """Equal keys are noticed even where every type is right."""
-    clean, _ = one(with_field(b'"gates":4'))
+@pytest.mark.parametrize("again", [b'"gates":4', b'"gates" :4', b'"gates"\n\t: 4', b'"g\\u0061tes":4'])
+def test_of_a_field_that_is_there_twice_the_last_counts_and_both_are_told(again: bytes) -> None:
+    """Equal keys are noticed however they are written, even where every type is right."""
+    clean, _ = one(with_field(again))
     assert clean is not None
     assert clean.features["gates"] == 4.0
     assert clean.changes == [Change("gates", "duplicate_key", 3.0, 4.0)]

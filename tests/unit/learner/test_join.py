@@ -10,7 +10,7 @@ from schemas.codec import encode, to_ms
 from schemas.examples import Example
 from schemas.outcomes import Outcome
 from services.domain.records import MAX_VALUE_BYTES, Output
-from services.learner.core.join import Join
+from services.learner.core.join import MOST_OF_ONE_ID, Join
 from services.learner.core.join_restore import LedgerError, restore
 from tests.unit.learner.join_lane import (
     HORIZON,
@@ -40,6 +40,19 @@ def examples(output: Output) -> list[Example]:
 def watermark_at(core: Join, minutes: float, offset: int = 100, stamp: int = 0) -> Output:
     """Three predictions of other ids that move the watermark there."""
     return core.process([prediction(offset + i, f"w{offset + i}", minutes, stamp) for i in range(3)], 0)
+
+
+def test_labels_of_one_id_wait_up_to_a_bound() -> None:
+    """However many different labels come for an id without a prediction, only the last hundred wait, and none is lost."""
+    core = join()
+    output = core.process([label(i, "a", i / 60, i % 2 == 0) for i in range(MOST_OF_ONE_ID + 20)], 0)
+    assert [(told.state, told.label_offset) for told in outcomes(output)] == [("superseded", i) for i in range(20)]
+    assert core.totals["waiting"] == MOST_OF_ONE_ID
+    assert_balanced(core)
+    core.process([prediction(0, "a", 1)], 0)
+    assert core.totals["labelled"] == 1
+    assert core.totals["superseded"] == MOST_OF_ONE_ID + 19
+    assert_balanced(core)
 
 
 def test_a_label_after_its_prediction_makes_an_outcome_and_an_example() -> None:
