@@ -186,21 +186,21 @@ def test_the_newest_record_of_a_key_is_found_far_back(broker: str, pipeline_name
     """Of a key's committed records the last one is found behind thousands of others; an open transaction delays nothing."""
 
     async def run() -> None:
-        stage = await make_stage(broker, pipeline_name, PARTITIONS)
-        settings, state = Settings(broker=broker), stage.state_topic
+        await make_stage(broker, pipeline_name, PARTITIONS)
+        settings, topic = Settings(broker=broker), f"{pipeline_name}.events.raw"
         foreign = clients.transactional_producer(settings, f"{pipeline_name}.other")
         await foreign.start()
         for value in (b"first", b"second"):
             async with foreign.transaction():
-                await foreign.send_and_wait(state, value, key=b"train/0", partition=0)
-        await produce(broker, state, [b"another"] * 6_000)
+                await foreign.send_and_wait(topic, value, key=b"train/0", partition=0)
+        await produce(broker, topic, [b"another"] * 6_000)
         await foreign.begin_transaction()
-        await foreign.send_and_wait(state, b"open", key=b"train/0", partition=0)
-        found = await readback.newest(settings, state, 0, b"train/0")
+        await foreign.send_and_wait(topic, b"open", key=b"train/0", partition=0)
+        found = await readback.newest(settings, topic, 0, b"train/0")
         assert found is not None
         assert found.value == b"second"
-        assert await readback.newest(settings, state, 0, b"train/1") is None
-        assert await readback.newest(settings, state, 1, b"train/0") is None
+        assert await readback.newest(settings, topic, 0, b"train/1") is None
+        assert await readback.newest(settings, topic, 1, b"train/0") is None
         await foreign.abort_transaction()
         await foreign.stop()
 
