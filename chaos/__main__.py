@@ -68,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if result is None:
+        print("interrupted: no verdict; everything that was started has ended")
         return _INTERRUPTED
     print("\n".join(report.lines(result)))
     if options.json:

@@ -74,9 +74,12 @@ class Chaos:
         self._say("everything runs; the script begins")
         feeder = Feeder(self._supervisor.deployment, script.Script(self._seed), self._rate)
         faults = Faults(self._supervisor, self._owners, feeder, STRIKES, self._say)
-        async with _beside(self._owners.run()):
-            await self._strike(feeder, faults)
-        await self._drain(feeder)
+        try:
+            async with _beside(self._owners.run()):
+                await self._strike(feeder, faults)
+            await self._drain(feeder)
+        finally:
+            await feeder.close()
         self._say("worked off; reading every topic")
         deployment = self._supervisor.deployment
         found, violations = await judge.judge(deployment, self._supervisor.data_dir / "registry" / "blobs")
@@ -107,7 +110,6 @@ class Chaos:
         """Let everything be worked off, then let the closing events expire what has no label."""
         await self._settled("the stream")
         await feeder.send(feeder.script.closing())
-        await feeder.close()
         await self._settled("the closing events")
         async with Checkpoints(self._supervisor.deployment) as checkpoints:
             deadline = time.monotonic() + _EXPIRE_S
