@@ -57,26 +57,26 @@ def cache_dir(env: Mapping[str, str] = os.environ) -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "rivermill"
 
 
-def pins() -> list[Pin]:
-    """The pinned list, in class path order."""
-    return [Pin(*line.split()) for line in PINS.read_text(encoding="utf-8").splitlines() if line]
+def pins(pinned: Path = PINS) -> list[Pin]:
+    """A pinned list (the broker's), in class path order."""
+    return [Pin(*line.split()) for line in pinned.read_text(encoding="utf-8").splitlines() if line]
 
 
-def missing(cache: Path) -> list[Pin]:
+def missing(cache: Path, pinned: Path = PINS) -> list[Pin]:
     """The pinned jars that the cache does not hold with the pinned content."""
-    return [pin for pin in pins() if not pin.verified(cache / "maven")]
+    return [pin for pin in pins(pinned) if not pin.verified(cache / "maven")]
 
 
-def jars(env: Mapping[str, str] = os.environ, progress: Progress = lambda _: None) -> list[Path]:
-    """All jars of the broker, fetched if need be; every one is verified each time (0.1 s).
+def jars(env: Mapping[str, str] = os.environ, progress: Progress = lambda _: None, pinned: Path = PINS) -> list[Path]:
+    """All jars of a pinned list (the broker's), fetched if need be; every one is verified each time (0.1 s).
 
     ``RIVERMILL_MAVEN_URL`` names a mirror of Maven Central. JarsError when a jar cannot be had as pinned.
     """
     cache = cache_dir(env)
-    if missing(cache):
+    if missing(cache, pinned):
         with _locked(cache):
-            _fetch(cache, missing(cache), _url(env), progress)
-    return [pin.path(cache / "maven") for pin in pins()]
+            _fetch(cache, missing(cache, pinned), _url(env), progress)
+    return [pin.path(cache / "maven") for pin in pins(pinned)]
 
 
 @contextmanager
