@@ -7,9 +7,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --progress-bar on
 LOCKED := $(PIP) --no-deps --require-hashes
 ARGS ?=
+ROUNDS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos test check lint unit format venv requirements clean
+.PHONY: help demo chaos test check lint unit bench format venv requirements clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -34,6 +35,9 @@ lint: venv ## Lint, types, layers and generated files
 
 unit: venv ## Run the unit tests alone: no broker, seconds
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+bench: venv $(VENV)-bench/.locked ## Measure scoring beside its peers, one round; all five, and written down: make bench ROUNDS=5
+	@$(BIN)/python -m bench.peers --rounds $(ROUNDS) $(ARGS)
 
 format: venv ## Format the code and fix what can be fixed
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
@@ -62,11 +66,20 @@ $(VENV)/.editable: pyproject.toml | $(VENV)/.locked
 	@$(PIP) --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(VENV)-bench/.locked: requirements/bench.txt | $(VENV)/.python
+	@echo "[1/1] making $(VENV)-bench with the peers to measure (about 400 MB once)"
+	@$(PYTHON) -m venv $(VENV)-bench
+	@$(VENV)-bench/bin/python -m pip --disable-pip-version-check --no-input install --quiet \
+		--no-deps --require-hashes -r requirements/bench.txt
+	@touch $@
+
 requirements: ## Pin the requirements anew (needs uv)
 	@for file in main dev; do \
 		group=$$(test $$file = dev && echo "--group dev"); \
 		uv pip compile pyproject.toml $$group --universal --python-version 3.11 --generate-hashes --no-header \
 			--upgrade --quiet -o requirements/$$file.txt; done
+	@uv pip compile --group bench --constraint requirements/main.txt --universal --python-version 3.11 \
+		--generate-hashes --no-header --upgrade --quiet -o requirements/bench.txt
 
 clean: ## Remove the virtual environment and local data (not the shared cache)
-	rm -rf $(VENV) .data
+	rm -rf $(VENV) $(VENV)-bench .data

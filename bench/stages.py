@@ -20,6 +20,7 @@ from pathlib import Path
 
 import httpx
 
+from bench.ten import pipeline as plain
 from examples.flights.data import flights
 from examples.flights.dirt import Send, soil
 from examples.flights.replay import Replay
@@ -27,24 +28,6 @@ from services.cli.settle import wait_settled
 from services.cli.supervise import Supervisor
 
 STAGES = {"cleaning": ("clean",), "scoring": ("score",), "learner": ("join", "train"), "drift": ("summarise", "detect")}
-TEN = """
-[pipeline]
-name = "ten"
-task = "binary"
-[event]
-id = "id"
-time = "at"
-clock = "replay"
-[label]
-id = "id"
-value = "label"
-time = "at"
-horizon = "24h"
-{features}
-[[model.candidates]]
-name = "logistic"
-model = "logistic_regression"
-"""
 
 
 def ten(events: int) -> Iterator[Send]:
@@ -109,8 +92,7 @@ def main() -> None:
         sends = soil(flights(limit=options.events), 0.0, kilometres=False)
         if options.pipeline == "ten":
             pipeline = Path(folder) / "ten.toml"
-            features = "".join(f'[features.x{i}]\ntype = "number"\n' for i in range(10))
-            pipeline.write_text(TEN.format(features=features))
+            pipeline.write_text(plain())
             sends = ten(options.events)
         if options.no_labels:
             sends = (send for send in sends if send.kind == "event")

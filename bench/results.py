@@ -1,0 +1,61 @@
+"""``bench/RESULTS.md``: each program writes its own part between markers, and leaves the rest as it is."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+_PRINT_VERSIONS = """
+import sys
+from importlib.metadata import PackageNotFoundError, version
+for name in sys.argv[1:]:
+    try:
+        print(name, version(name))
+    except PackageNotFoundError:
+        pass
+"""
+
+
+def put(section: str, lines: Iterable[str], path: Path = RESULTS) -> None:
+    """Replace what stands between ``<!-- section: begin -->`` and ``<!-- section: end -->``, or append it."""
+    begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if found and not closed:
+        raise ValueError(f"{path} has {begin} without {end}: put it back, or take both out")
+    part = "\n".join([begin, "", *lines, "", end])
+    whole = before + part + after if found else f"{text.rstrip()}\n\n{part}\n".lstrip()
+    path.write_text(whole, encoding="utf-8")
+
+
+def circumstances(command: str, python: str, packages: Sequence[str]) -> list[str]:
+    """When, on what, with which versions (of the packages that ``python`` finds), and by which command."""
+    found = subprocess.run(  # noqa: S603 - a Python of ours, no shell
+        [python, "-c", _PRINT_VERSIONS, *packages], capture_output=True, text=True, check=True
+    )
+    return [
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} by `{command}`.",
+        f"Machine: {machine()}.",
+        f"Versions: Python {platform.python_version()}, {', '.join(found.stdout.splitlines())}.",
+    ]
+
+
+def machine() -> str:
+    """Processor, cores that this process may use, memory, operating system."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{_processor()}, {cores} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
