@@ -23,7 +23,7 @@ public final class Copy {
             StreamsConfig.NUM_STREAM_THREADS_CONFIG, 1,
             StreamsConfig.consumerPrefix("auto.offset.reset"), "earliest",
             StreamsConfig.consumerPrefix("max.poll.records"), 4000, // batches as large as the others'
-            StreamsConfig.producerPrefix("compression.type"), "lz4", // its cheapest
+            StreamsConfig.producerPrefix("compression.type"), "lz4", // cheap in Java
             StreamsConfig.producerPrefix("batch.size"), 512 * 1024 // the default of 16 KiB is 40 records
         ));
         var builder = new StreamsBuilder();

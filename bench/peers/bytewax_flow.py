@@ -29,7 +29,7 @@ def main() -> None:
         brokers=[options.broker],
         topics=[options.source],
         starting_offset=OFFSET_BEGINNING,
-        # batch_size stays at 1,000: the sink flushes after each, and 4,000 or 10,000 are no faster
+        # batch_size stays at 1,000: the sink flushes after each, and no gain was seen from 4,000 or 10,000
     )
     kop.output(
         "sink",
@@ -37,7 +37,7 @@ def main() -> None:
         brokers=[options.broker],
         topic=options.sink,
         add_config={
-            "compression.type": "lz4",  # librdkafka's cheapest
+            "compression.type": "lz4",  # cheap in librdkafka
             "partitioner": "murmur2_random",  # as Kafka's own clients place keys
         },
     )

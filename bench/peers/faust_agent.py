@@ -1,7 +1,7 @@
 """A Faust agent as in its guide: ``async for`` over a stream, ``await topic.send``; or, with --take, in batches.
 
-``send`` waits until the broker has acknowledged the record: one round trip an event. That is what makes it at least
-once. With --take the agent takes up to 1,000 events and waits for their sends together.
+``send`` hands the record to the producer and does not wait for the broker. With --take the agent takes up to 1,000
+events and hands over their predictions together.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
         broker=f"kafka://{options.broker}",
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=4 * 1024 * 1024,  # as Rivermill's own Faust apps
-        producer_compression_type="snappy",  # as all peers: aiokafka compresses lz4 at level 9, three times as dear
+        producer_compression_type="snappy",  # as Rivermill: aiokafka compresses lz4 at level 9
         producer_max_batch_size=512 * 1024,  # more than aiokafka's 16 KiB, as for every peer on aiokafka
         topic_allow_declare=False,  # the topics exist
         topic_disable_leader=True,  # and no other is wanted

@@ -35,7 +35,7 @@ def prepare(folder: Path) -> str:
 def command(folder: Path, broker: str, name: str, topics: Sequence[str]) -> list[str]:
     """Copy each of the topics to the next, as the application ``name``; :func:`prepare` comes first.
 
-    The heap is as large as the broker's, more than is used; on two cores the serial collector beats Java's choice (G1).
+    The heap is as large as the broker's, more than is used; no gain was seen from Java's choice of collector (G1).
     """
     class_path = os.pathsep.join([str(folder / _CLASSES), _class_path()])
     state = str(folder / name)
