@@ -95,10 +95,16 @@ def test_headers_too_large_to_carry_are_said() -> None:
     assert rules(dead(out)) == ["too_large"]
 
 
-def test_an_id_passes_once_among_the_last_so_many() -> None:
-    """The bound on remembered ids is exact, and a dead letter's id is not remembered."""
-    core = Clean(pipeline(event="dedupe_ids = 3"), 0, 4, TOPICS)
+@pytest.mark.parametrize("restart_at", range(11))
+def test_an_id_passes_once_among_the_last_so_many(restart_at: int) -> None:
+    """The bound on remembered ids is exact wherever a restart falls, and a dead letter's id is not remembered."""
     order = [0, 0, 1, 2, 0, 3, 0, 1]
-    out = core.process([event(raw(9, at="never")), *(event(raw(n)) for n in order), event(raw(9))], NOW)
-    assert [e.event_id for e in cleaned(out)] == [HERE[n] for n in (0, 1, 2, 3, 0, 1, 9)]
-    assert core.totals["duplicates"] == 2
+    records = [event(raw(9, at="never")), *(event(raw(n)) for n in order), event(raw(9))]
+    spec = pipeline(event="dedupe_ids = 3")
+    before, after = Clean(spec, 0, 4, TOPICS), Clean(spec, 0, 4, TOPICS)
+    out = before.process(records[:restart_at], NOW)
+    keys = [sent.key or b"" for sent in out.sends.get(("events.clean", 0), ())]
+    after.restore(before.standing().data, before.totals, keys)
+    passed = [*cleaned(out), *cleaned(after.process(records[restart_at:], NOW))]
+    assert [e.event_id for e in passed] == [HERE[n] for n in (0, 1, 2, 3, 0, 1, 9)]
+    assert after.totals["duplicates"] == 2
