@@ -19,11 +19,14 @@ from services.cli.broker_directory import (
     BrokerError,
     answers,
     escaped,
+    fenced,
     format_directory,
     in_use,
     ports,
     ports_before,
+    ran_before,
 )
+from services.cli.broker_process import BrokerProcess
 from services.cli.jars import JarsError, jars
 from services.cli.java import JavaError, find_java
 
@@ -46,18 +49,20 @@ _PROPERTIES = {
     "share.coordinator.state.topic.min.isr": "1",
     "min.insync.replicas": "1",
     "group.initial.rebalance.delay.ms": "0",
-    "broker.session.timeout.ms": "5000",  # how long a restart after a kill waits for the old registration to lapse
+    # It must never be without its partitions, see _FENCING: not when it stalls (a session of an hour), nor when it stops.
+    "broker.session.timeout.ms": "3600000",
     "broker.heartbeat.interval.ms": "1000",
+    "controlled.shutdown.enable": "false",
     "message.max.bytes": str(12 * 1024 * 1024),
     "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
     "num.network.threads": "2",
     "num.io.threads": "4",
     "background.threads": "4",
 }
-# Ends the broker ($1) when the process at the other end of its standard input is gone, however that came about.
-_WATCHDOG = (
-    "read -r _; kill -TERM $1; i=0; while kill -0 $1 && [ $i -lt 80 ]; do sleep 0.1; i=$((i+1)); done; kill -KILL $1"
-)
+# What the controller runs with, alone, before a restart: the broker that was is fenced at once. A starting broker that
+# has to fence its predecessor itself would take a committed transaction whose markers are not written yet for one of a
+# deleted topic, and readers would stand in front of it for ever (KAFKA-20734).
+_FENCING = {"process.roles": "controller", "broker.session.timeout.ms": "100", "broker.heartbeat.interval.ms": "50"}
 
 Progress = Callable[[str], None]
 
@@ -85,8 +90,8 @@ class Broker:
         self.data_dir = data_dir.absolute()
         self.log = self.data_dir / "broker.log"
         self.addresses: dict[str, str] = {}
-        self.process: subprocess.Popen[bytes] | None = None
-        self._watchdog: subprocess.Popen[bytes] | None = None
+        self._out = self.data_dir / "broker.out"
+        self._kafka: BrokerProcess | None = None
         self._port = port
         self._heap = heap
         self._extra = dict(extra_properties or {})
@@ -100,35 +105,29 @@ class Broker:
         return self.addresses["PLAINTEXT"]
 
     @property
+    def process(self) -> subprocess.Popen[bytes] | None:
+        """The broker's process, once started."""
+        return self._kafka.process if self._kafka is not None else None
+
+    @property
     def running(self) -> bool:
         """Whether the broker's process lives."""
-        return self.process is not None and self.process.poll() is None
+        return self._kafka is not None and self._kafka.running
 
     def start(self, progress: Progress = lambda _: None, timeout: float = START_TIMEOUT_S) -> str:
         """Start, wait until the broker answers, and return its bootstrap address; BrokerError if it cannot."""
         if self.running:
             return self.address
-        self._reap()
-        try:
-            java = find_java(self._env)
-            class_path = jars(self._env, progress)
-        except (JavaError, JarsError) as error:
-            raise BrokerError(str(error)) from error
-        self._prepare()
+        if self._kafka is not None:
+            self._kafka.reap()
+        command = self._prepare(progress)
         progress("starting Apache Kafka")
-        with (self.data_dir / "broker.out").open("wb") as out:
-            self.process = subprocess.Popen(  # noqa: S603 - our own command line, no shell
-                self._command(java, class_path),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env={"LC_ALL": "C.UTF-8", **self._env},  # or Java cannot open paths that are not ASCII
-                start_new_session=True,  # Ctrl-C is for the process that started us, which stops the broker last
-            )
-        if not self._detached:
-            self._watchdog = _watch(self.process.pid)
+        if ran_before(self.data_dir / "kafka"):
+            self._fence_predecessor(command, timeout)
+        server = [*command, str(self.data_dir / "server.properties")]
+        self._kafka = BrokerProcess(server, self._env, self._out, detached=self._detached)
         try:
-            self._await_answer(time.monotonic() + timeout)
+            self._await(self._kafka, lambda: answers(self.address), timeout)
         except BaseException:
             self.kill()
             raise
@@ -137,20 +136,13 @@ class Broker:
 
     def stop(self, timeout: float = STOP_TIMEOUT_S) -> None:
         """Stop cleanly; what still runs after ``timeout`` seconds is killed."""
-        if self.process is not None and self.running:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.terminate()
-            try:
-                self.process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-        self._reap()
+        if self._kafka is not None:
+            self._kafka.stop(timeout)
 
     def kill(self) -> None:
         """Kill with SIGKILL, as a crash would."""
-        if self.process is not None and self.running:
-            self.process.kill()
-        self._reap()
+        if self._kafka is not None:
+            self._kafka.kill()
 
     def pause(self) -> None:
         """Freeze with SIGSTOP: connections stay open, nothing answers."""
@@ -170,19 +162,24 @@ class Broker:
         self.stop()
 
     def _signal(self, number: signal.Signals) -> None:
-        if self.process is not None and self.running:
-            self.process.send_signal(number)
+        if self._kafka is not None:
+            self._kafka.signal(number)
 
-    def _reap(self) -> None:
-        if self.process is not None:
-            self.process.wait()
-        if self._watchdog is not None:
-            self._watchdog.kill()
-            self._watchdog.communicate()
-            self._watchdog = None
+    def _fence_predecessor(self, command: list[str], timeout: float) -> None:
+        """Let the controller alone take the partitions from the broker that ran here before, see _FENCING."""
+        controller = BrokerProcess([*command, str(self.data_dir / "controller.properties")], self._env, self._out)
+        try:
+            self._await(controller, lambda: fenced(self.addresses["CONTROLLER"]), timeout)
+        finally:
+            controller.kill()
 
-    def _prepare(self) -> None:
-        """Check and format the data directory, choose ports, write ``server.properties``."""
+    def _prepare(self, progress: Progress) -> list[str]:
+        """Find Java and Kafka, make the data directory ready, choose ports; the command, but for its properties."""
+        try:
+            java = find_java(self._env)
+            class_path = jars(self._env, progress)
+        except (JavaError, JarsError) as error:
+            raise BrokerError(str(error)) from error
         if "," in str(self.data_dir):
             raise BrokerError(f"Kafka cannot use a directory with a comma in its name: {self.data_dir}")
         try:
@@ -192,15 +189,15 @@ class Broker:
                     f"a broker already runs on {self.data_dir}: stop it, or choose another data directory"
                 )
             format_directory(self.data_dir / "kafka")
-            properties = self.data_dir / "server.properties"
-            chosen = ports(self._port, self._protocols, ports_before(properties))
+            chosen = ports(self._port, self._protocols, ports_before(self.data_dir / "server.properties"))
             self.addresses = {name: f"{HOST}:{port}" for name, port in chosen.items()}
-            text = "".join(f"{key}={escaped(value)}\n" for key, value in self._properties().items())
-            properties.write_text(text, encoding="ascii")
+            self._write("server.properties", self._properties())
+            self._write("controller.properties", self._controller_properties())
         except OSError as error:
             raise BrokerError(
                 f"the broker's data directory {self.data_dir} cannot be used: {error}; set RIVERMILL_DATA_DIR to another"
             ) from error
+        return self._command(java, class_path)
 
     def _properties(self) -> dict[str, str]:
         listeners = {name: f"{name}://{address}" for name, address in self.addresses.items()}
@@ -213,6 +210,19 @@ class Broker:
             "listener.security.protocol.map": ",".join(f"{name}:{kind}" for name, kind in self._protocols.items()),
             **self._extra,
         }
+
+    def _controller_properties(self) -> dict[str, str]:
+        shared = ("node.id", "controller.listener.names", "controller.quorum.voters", "log.dirs")
+        return {
+            **{name: value for name, value in self._properties().items() if name in shared},
+            "listeners": f"CONTROLLER://{self.addresses['CONTROLLER']}",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT",
+            **_FENCING,
+        }
+
+    def _write(self, name: str, properties: Mapping[str, str]) -> None:
+        text = "".join(f"{key}={escaped(value)}\n" for key, value in properties.items())
+        (self.data_dir / name).write_text(text, encoding="ascii")
 
     def _command(self, java: str, class_path: list[Path]) -> list[str]:
         return [
@@ -227,33 +237,22 @@ class Broker:
             "-cp",
             os.pathsep.join(map(str, class_path)),
             "kafka.Kafka",
-            str(self.data_dir / "server.properties"),
         ]
 
-    def _await_answer(self, deadline: float) -> None:
-        while not answers(self.address):
-            if not self.running:
+    def _await(self, kafka: BrokerProcess, ready: Callable[[], bool], timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while not ready():
+            if not kafka.running:
                 raise BrokerError(f"Apache Kafka ended while starting: {self._last_words()} (log: {self.log})")
             if time.monotonic() > deadline:
                 raise BrokerError(f"Apache Kafka does not answer at {self.address} in time; its log is {self.log}")
             time.sleep(0.05)
 
     def _last_words(self) -> str:
-        for path in (self.log, self.data_dir / "broker.out"):
+        for path in (self.log, self._out):
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
             if wrong := [line for line in lines if _EXCEPTION.match(line)] or [
                 line for line in lines if " ERROR " in line
             ]:
                 return wrong[-1][:300]
         return "it gave no reason"
-
-
-def _watch(pid: int) -> subprocess.Popen[bytes]:
-    """A process of its own session that ends the broker when this one is gone (its pipe closes)."""
-    return subprocess.Popen(  # noqa: S603 - constant script, no user input
-        ["/bin/sh", "-c", _WATCHDOG, "broker-watchdog", str(pid)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 HOST = "127.0.0.1"
 CLUSTER_ID = "cml2ZXJtaWxsLWJyb2tlcg"
@@ -17,6 +18,12 @@ _META = f"version=1\ncluster.id={CLUSTER_ID}\nnode.id=1\n"
 # Metadata v4 for no topic: key 3, version 4, correlation 1, no client id, topics [], no creation
 _METADATA_REQUEST = struct.pack(">ihhihib", 15, 3, 4, 1, -1, 0, 0)
 _METADATA_ANSWER = struct.Struct(">iiii")  # size, correlation, throttle time, number of brokers
+_PROBE = b"rivermill-probe"
+# CreateTopics v2 of one topic, 1 partition, 1 replica, no assignments, no settings, 1 s, to be validated only
+_CREATE_BODY = struct.pack(f">ih{len(_PROBE)}sihiii?", 1, len(_PROBE), _PROBE, 1, 1, 0, 0, 1000, True)
+_CREATE_REQUEST = struct.pack(">ihhih", 10 + len(_CREATE_BODY), 19, 2, 1, -1) + _CREATE_BODY
+_CREATE_ANSWER = struct.Struct(f">iiiih{len(_PROBE)}sh")  # size, correlation, throttle time, topics, name, error
+_INVALID_REPLICATION_FACTOR = 38
 
 
 class BrokerError(RuntimeError):
@@ -104,19 +111,35 @@ def ports_before(properties: Path) -> dict[str, int]:
     return {name: int(port) for name, port in re.findall(r"(\w+)://[^:,]+:(\d+)", listeners[1] if listeners else "")}
 
 
+def ran_before(logs: Path) -> bool:
+    """Whether a broker has run on the log directory, and may be registered in it as the leader of its partitions."""
+    return (logs / "__cluster_metadata-0").exists()
+
+
 def answers(address: str, timeout: float = 2.0) -> bool:
     """Whether a broker at ``address`` answers a metadata request and names at least one living broker."""
+    answer = _asked(address, _METADATA_REQUEST, _METADATA_ANSWER, timeout)
+    return answer is not None and answer[3] > 0
+
+
+def fenced(address: str, timeout: float = 2.0) -> bool:
+    """Whether the controller at ``address`` is active and knows no broker that could hold a partition."""
+    answer = _asked(address, _CREATE_REQUEST, _CREATE_ANSWER, timeout)
+    return answer is not None and answer[6] == _INVALID_REPLICATION_FACTOR
+
+
+def _asked(address: str, request: bytes, answer: struct.Struct, timeout: float) -> tuple[Any, ...] | None:
+    """The beginning of the answer to a request, or None if there was none."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout) as connection:
-            connection.sendall(_METADATA_REQUEST)
+            connection.sendall(request)
             received = b""
-            while len(received) < _METADATA_ANSWER.size:
+            while len(received) < answer.size:
                 chunk = connection.recv(4096)
                 if not chunk:
-                    return False
+                    return None
                 received += chunk
     except OSError:
-        return False
-    brokers: int = _METADATA_ANSWER.unpack_from(received)[3]
-    return brokers > 0
+        return None
+    return answer.unpack_from(received)
