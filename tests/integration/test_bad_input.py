@@ -139,6 +139,10 @@ async def soiled(pipeline: Pipeline) -> dict[str, tuple[str, int, int]]:
     async def all_predicted() -> bool:
         return (await pipeline.totals())["join"].get("predictions", 0) >= GOOD
 
+    async def all_joined() -> bool:
+        good = sum(not dirt.rejected for dirt in LABELS)
+        return (await pipeline.totals())["join"].get("labels", 0) >= good
+
     try:
         for number in range(GOOD):
             at = (START + timedelta(seconds=number)).isoformat()
@@ -146,6 +150,7 @@ async def soiled(pipeline: Pipeline) -> dict[str, tuple[str, int, int]]:
         await until(all_predicted, f"the first events predicted; {pipeline.last_words('cleaning')}")
         places = {dirt.name: await place(deployment.events_topic, dirt) for dirt in EVENTS}
         places |= {dirt.name: await place(deployment.labels_topic, dirt) for dirt in LABELS}
+        await until(all_joined, "the first labels joined: those of one id come by several lanes, in no order")
         await place(deployment.events_topic, Dirt("fine", raw("fine", x=9)))
         await place(deployment.events_topic, Dirt("comes-later", raw("comes-later")))
         for value in (label("good-0"), label("good-0", b"false"), label("good-9"), label("never-came")):
