@@ -42,7 +42,7 @@ FRESHNESS_SECONDS = Histogram(
 )
 LABEL_LAG_SECONDS = Histogram(
     "rivermill_label_lag_seconds",
-    "From a raw label's arrival to that of the first event predicted with it: a backtest's --label-lag",
+    "From a raw label's arrival to that of the first event that can be predicted with it: a backtest's --label-lag",
     buckets=_FRESH,
 )
 STALENESS_SECONDS = Gauge("rivermill_serving_staleness_seconds", "Since the newest label in the serving state came in")

@@ -43,9 +43,10 @@ class ScoreDriver(Driver):
         if self._generation != follower.generation and follower.served is not None:
             self._generation = follower.generation
             self.core.serve(follower.served)
-            self._came_in = follower.take_came_in()
-            for came_in in self._came_in:
-                metrics.LABEL_LAG_SECONDS.observe((batch[0].timestamp - came_in) / 1000)
+            learned = follower.take_came_in()
+            self._came_in = [came_in for came_in, _ in learned]
+            for came_in, served in learned:  # where no event came for a while, an earlier one would have had it as well
+                metrics.LABEL_LAG_SECONDS.observe((min(batch[0].timestamp, served) - came_in) / 1000)
         return self.core.process(batch, now)
 
     async def idle(self, now: int, positions: Mapping[str, int]) -> Output | None:  # noqa: ARG002 - alerts have no input

@@ -56,7 +56,7 @@ class Follower:
         self._stored: dict[str, Part] = {}
         self._refused: set[str] = set()
         self._unusable = ""
-        self._came_in: list[int] = []
+        self._came_in: list[tuple[int, int]] = []
         self._started_ms = time.time_ns() // 1_000_000
         self._wake = asyncio.Event()
         self._first = asyncio.Event()
@@ -100,7 +100,8 @@ class Follower:
         self.refusals.accepted("parameters", here)
         self._live_position = live.position(parameters)
         self.label_came_in_ms = parameters.label_came_in_ms
-        fresh = [came_in for came_in in parameters.labels_came_in_ms if came_in >= self._started_ms]
+        now = time.time_ns() // 1_000_000
+        fresh = [(came_in, now) for came_in in parameters.labels_came_in_ms if came_in >= self._started_ms]
         self._came_in = (self._came_in + fresh)[-_MAX_CAME_IN:]
         self._assemble("live")
 
@@ -111,8 +112,8 @@ class Follower:
             for name, candidate in parameters.candidates.items()
         )
 
-    def take_came_in(self) -> list[int]:
-        """When the labels came in that the served state has learned since the last call; for freshness.
+    def take_came_in(self) -> list[tuple[int, int]]:
+        """The labels that the served state has learned since the last call: when each came in and was first served, ms.
 
         Labels from before this process began are left out: they tell how long it was away.
         """
