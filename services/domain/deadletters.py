@@ -64,9 +64,11 @@ def dead_letter(
 
     ``exception`` is a class name, ``rule`` when empty. ``came`` is the :func:`origin` of a record that went through
     ``rekeyed``: its first key, headers and place are restored. ``timestamp`` replaces the record's own.
+    A header's name that is not UTF-8 is written :func:`legible`, for nobody could read the letter otherwise.
     An original of more than ``most`` bytes is too large for ``deadletter``: it is cut, and a header says so.
     """
     at = came or Origin(record.topic, record.partition, record.offset, record.key, list(record.headers))
+    headers = [(legible(name), content) for name, content in at.headers]
     reason: list[Header] = [
         (names.EXCEPTION, _text(exception or rule, _MESSAGE_MAX_CHARACTERS)),
         (names.MESSAGE, _text(message, _MESSAGE_MAX_CHARACTERS)),
@@ -78,11 +80,16 @@ def dead_letter(
     ]
     if stacktrace:
         reason.append((names.STACKTRACE, _text(stacktrace)[: names.STACKTRACE_MAX_BYTES]))
-    key, value, headers = at.key, record.value, at.headers
+    key, value = at.key, record.value
     stamp = record.timestamp if timestamp is None else timestamp
     if _size(key, value, headers) > most:
         key, value, headers = _cut(key, value, headers, reason, most)
     return Out(key, value, stamp, headers + reason)
+
+
+def legible(name: str) -> str:
+    r"""A header's name as it can be written; a byte that is not UTF-8 (a surrogate, PEP 383) becomes ``\xNN``."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _text(text: str, most: int | None = None) -> bytes:

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from services.runtime import wire
 from services.runtime.errors import OperatorError
 from services.runtime.refusal import refusal, untold
 from services.runtime.settings import Settings, SettingsError
@@ -19,6 +20,8 @@ SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_MS = 1_500
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 _CLOSE_S = 2.0
+
+wire.install()
 
 
 class BrokerAwayError(OperatorError):

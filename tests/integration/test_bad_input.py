@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from schemas import deadletter
 from schemas.events import CleanEvent
@@ -19,7 +21,7 @@ from schemas.examples import Example, Record
 from schemas.labels import CleanLabel
 from schemas.predictions import Prediction
 from services.cli.settle import take_account
-from services.domain.deadletters import TRUNCATED_FROM
+from services.domain.deadletters import TRUNCATED_FROM, legible
 from services.runtime import clients
 from tests.integration.load import START
 from tests.integration.pipelines import Pipeline, file, fresh_name, make_topics, until
@@ -94,6 +96,9 @@ EVENTS = [
     Dirt("number-time", raw("number-time", at=0), rejected="time_invalid"),
     Dirt("ahead", raw("ahead", at=(AT + timedelta(days=365)).isoformat()), rejected="time_ahead"),
     Dirt("headers", raw("headers"), rejected="too_large", headers=[("h", b"x" * 50_000)]),
+    Dirt(
+        "header-name", raw("header-name"), rejected="headers_invalid", headers=[("fine", b"1"), ("n\udcff\udcfe", b"2")]
+    ),
 ]
 LABELS = [
     Dirt("label-fine", label("good-0")),
@@ -105,6 +110,7 @@ LABELS = [
     Dirt("label-nothing", label("good-4", b"null"), rejected="label_missing"),
     Dirt("label-zero", label("good-5", at="1970-01-01T00:00:00Z"), rejected="time_invalid"),
     Dirt("label-ahead", label("good-6", at="2150-01-01T00:00:00Z"), rejected="time_ahead"),
+    Dirt("label-header", label("good-7"), rejected="headers_invalid", headers=[("\udc80", b"")]),
     Dirt("label-large", b'{"id":"' + b"7" * 1_040_000 + b'"}', rejected="id_invalid"),
 ]
 
@@ -127,13 +133,28 @@ def pipeline(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield started
 
 
+class RawName(str):
+    """A header's name that is written as the bytes that it was read from (PEP 383)."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "surrogateescape") -> bytes:  # noqa: ARG002 - str's signature
+        return super().encode(encoding, "surrogateescape")
+
+
 async def soiled(pipeline: Pipeline) -> dict[str, tuple[str, int, int]]:
     deployment = pipeline.deployment
     producer = clients.idempotent_producer(deployment.settings)
     await producer.start()
 
     async def place(topic: str, dirt: Dirt) -> tuple[str, int, int]:
-        at = await producer.send_and_wait(topic, dirt.value, key=key_of(dirt), headers=dirt.headers)
+        headers = [(RawName(name), content) for name, content in dirt.headers]
+        batch = producer.create_batch()
+        batch._builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, 0, 16 * 1024 * 1024)  # takes any name
+        batch._set_producer_state = batch._builder.set_producer_state
+        batch.append(timestamp=None, key=key_of(dirt), value=dirt.value, headers=headers)
+        partition = zlib.crc32(key_of(dirt)) % len(await producer.partitions_for(topic))
+        at = await (await producer.send_batch(batch, topic, partition=partition))
         return at.topic, at.partition, at.offset
 
     async def all_predicted() -> bool:
@@ -193,7 +214,7 @@ def test_what_cannot_be_repaired_is_a_dead_letter_as_it_came(pipeline: Pipeline,
         assert (told[deadletter.RULE], told[deadletter.STAGE]) == (dirt.rejected, "clean"), dirt.name
         assert told[deadletter.MESSAGE]
         assert letter.key == key_of(dirt)
-        assert list(letter.headers)[: len(dirt.headers)] == dirt.headers
+        assert list(letter.headers)[: len(dirt.headers)] == [(legible(name), content) for name, content in dirt.headers]
         assert letter.value == dirt.value
         assert TRUNCATED_FROM not in told
     assert len(letters) == len(rejected)

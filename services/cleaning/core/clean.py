@@ -20,7 +20,7 @@ from services.cleaning.core.labels import label_value
 from services.cleaning.core.profiles import FieldProfile, field_profiles
 from services.cleaning.core.rules import Rejected, shown
 from services.cleaning.core.times import Clock, TimeReader
-from services.domain.deadletters import Origin, dead_letter, origin, rekeyed_headers
+from services.domain.deadletters import Origin, dead_letter, legible, origin, rekeyed_headers
 from services.domain.murmur import partitions
 from services.domain.records import MAX_VALUE_BYTES, Incoming, Out, Output, Standing
 from services.domain.spec import Spec, duration, spec_hash
@@ -258,6 +258,9 @@ def _check_attached(record: Incoming) -> None:
     size = len(record.key or b"") + sum(len(name) * 4 + len(content or b"") for name, content in record.headers)
     if size > _ATTACHED_MAX_BYTES:
         raise Rejected("too_large", f"key and headers have {size} bytes, at most {_ATTACHED_MAX_BYTES} are carried")
+    for name, _ in record.headers:
+        if name != legible(name):
+            raise Rejected("headers_invalid", f"a header's name is not UTF-8: {legible(name)}")
 
 
 def _unexpected(error: Exception) -> Rejected:

@@ -41,6 +41,7 @@ REJECTIONS = {
     "null_value": "a record without a value (a tombstone) cannot be an event or a label",
     "empty_value": "a value of no bytes",
     "too_large": "a value or headers too large to be read",
+    "headers_invalid": "a header whose name is not UTF-8 (in its dead letter such bytes are escaped)",
     "bad_utf8": "bytes that are not UTF-8",
     "json_invalid": "not JSON (cut off, perhaps)",
     "too_deep": "JSON nested too deeply",
