@@ -154,7 +154,8 @@ class Demo:
                         told = time.monotonic()
                         self.say(live_view.line(head, sample, self._before, self.incidents))
                     self._before = sample
-                    await asyncio.wait([work], timeout=_LOOK_EVERY_S)
+                    shown = live is not None or self._first_prediction_s is None
+                    await asyncio.wait([work], timeout=_LOOK_EVERY_S if shown else _LINE_EVERY_S)
             return await work
         finally:
             replay.stop()
