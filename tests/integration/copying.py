@@ -15,6 +15,8 @@ from services.runtime.membership import Membership
 from services.runtime.settings import Settings
 from services.runtime.stage import Driver, Stage
 
+PARTITIONS = 2
+
 
 class Copy:
     """Each output value is ``<number in the lane>:<input value>``: a repeat or a gap would show."""
@@ -96,3 +98,15 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - what is waited for happens in Kafka
             await asyncio.sleep(0.05)
+
+
+def expected(count: int, lane: int = 0) -> list[bytes]:
+    return [b"%d:v%d-%d" % (number, lane, number) for number in range(count)]
+
+
+def values(first: int, count: int, lane: int = 0) -> list[bytes]:
+    return [b"v%d-%d" % (lane, number) for number in range(first, first + count)]
+
+
+async def has(broker: str, topic: str, count: int, lane: int = 0) -> bool:
+    return len(await committed(broker, topic, lane)) >= count

@@ -4,33 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-
-import pytest
-from aiokafka import AIOKafkaProducer
 
 from services.domain.records import Out
 from services.runtime import checkpoints, clients, readback
 from services.runtime.lane import Lane
 from services.runtime.settings import Settings
-from services.runtime.stage import Stage
-from services.runtime.transactions import ExactlyOnce, FencedError
-from tests.integration.copying import committed, make_stage, produce, running, until
-
-PARTITIONS = 2
-
-
-def expected(count: int, lane: int = 0) -> list[bytes]:
-    return [b"%d:v%d-%d" % (number, lane, number) for number in range(count)]
-
-
-def values(first: int, count: int, lane: int = 0) -> list[bytes]:
-    return [b"v%d-%d" % (lane, number) for number in range(first, first + count)]
-
-
-async def has(broker: str, topic: str, count: int, lane: int = 0) -> bool:
-    return len(await committed(broker, topic, lane)) >= count
+from services.runtime.transactions import ExactlyOnce
+from tests.integration.copying import PARTITIONS, committed, expected, has, make_stage, produce, running, until, values
 
 
 def test_every_record_is_copied_once_and_in_order(broker: str, pipeline_name: str) -> None:
@@ -66,91 +46,6 @@ def test_a_transaction_aborted_half_way_is_invisible(broker: str, pipeline_name:
             await until(lambda: has(broker, target, 10))
         assert await committed(broker, target) == expected(10)
         await asyncio.gather(half.stop(), return_exceptions=True)
-
-    asyncio.run(run())
-
-
-@pytest.mark.parametrize("first", [0, 1])
-def test_a_second_owner_fences_the_first(broker: str, pipeline_name: str, first: int) -> None:
-    """Once another owner has opened the lane, the old one can commit with neither of its two ids."""
-
-    async def run() -> None:
-        stage = await make_stage(broker, pipeline_name, PARTITIONS)
-        target = f"{pipeline_name}.events.clean"
-        old = await ExactlyOnce.open(stage.settings, stage.group, 0)
-        for number in range(first):
-            await old.publish({(target, 0): [Out(None, b"old %d" % number, 0)]}, {})
-        new = await ExactlyOnce.open(stage.settings, stage.group, 0)
-        with pytest.raises(FencedError):
-            await old.publish({(target, 0): [Out(None, b"zombie", 0)]}, {})
-        await new.publish({(target, 0): [Out(None, b"new", 0)]}, {})
-        assert await committed(broker, target) == [*[b"old 0"][:first], b"new"]
-        await old.close()
-        await new.close()
-
-    asyncio.run(run())
-
-
-def test_two_owners_never_both_commit(broker: str, pipeline_name: str) -> None:
-    """Two lanes of the same number, started at the same time over a backlog again and again, write each record once."""
-
-    async def run() -> None:
-        stage = await make_stage(broker, pipeline_name, PARTITIONS, max_batch=50)
-        source, target = f"{pipeline_name}.events.raw", f"{pipeline_name}.events.clean"
-        fenced = 0
-        for written in (500, 1000, 1500, 2000):
-            await produce(broker, source, values(written - 500, 500))
-            while not await has(broker, target, written):
-                fenced += await contested(stage, lambda count=written: has(broker, target, count))
-        assert fenced > 0
-        assert await committed(broker, target) == expected(2000)
-
-    asyncio.run(run())
-
-
-async def contested(stage: Stage, done: Callable[[], Awaitable[bool]]) -> int:
-    """Run two owners of lane 0 until ``done``, or until each has fenced the other; how many were fenced.
-
-    Started at once, one may have opened the first transactional id last, and the other the second: then nobody is left.
-    """
-    lanes = [Lane(stage, 0), Lane(stage, 0)]
-    tasks = [asyncio.create_task(lane.run()) for lane in lanes]
-
-    async def over() -> bool:
-        return all(task.done() for task in tasks) or await done()
-
-    await until(over)
-    for lane in lanes:
-        lane.stop()
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert {type(result) for result in results} <= {FencedError, type(None)}, results
-    return sum(isinstance(result, FencedError) for result in results)
-
-
-@pytest.mark.parametrize(("order", "commits"), [("AABB", 3), ("ABAB", 3), ("ABBA", 1)])
-def test_of_owners_that_open_in_turns_only_one_commits(
-    broker: str, pipeline_name: str, order: str, commits: int
-) -> None:
-    """However two owners' opening of the two ids interleaves, only the one that opened the first id last commits."""
-
-    async def run() -> None:
-        stage = await make_stage(broker, pipeline_name, PARTITIONS)
-        target = f"{pipeline_name}.events.clean"
-        producers: dict[str, list[AIOKafkaProducer]] = {"A": [], "B": []}
-        for owner in order:
-            index = len(producers[owner])
-            producers[owner].append(clients.transactional_producer(stage.settings, f"{stage.group}-0-{index}"))
-            await producers[owner][index].start()
-        await asyncio.gather(*(publish_until_fenced(owner, *ids) for owner, ids in producers.items()))
-        assert await committed(broker, target) == [b"B%d" % number for number in range(commits)]
-
-    async def publish_until_fenced(name: str, first: AIOKafkaProducer, second: AIOKafkaProducer) -> None:
-        owner = ExactlyOnce((first, second), f"{pipeline_name}.cleaning.copy")
-        with suppress(FencedError):
-            for number in range(3):
-                value = f"{name}{number}".encode()
-                await owner.publish({(f"{pipeline_name}.events.clean", 0): [Out(None, value, 0)]}, {})
-        await owner.close()
 
     asyncio.run(run())
 
