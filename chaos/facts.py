@@ -72,14 +72,6 @@ class Learned(msgspec.Struct, frozen=True, gc=False):
     corrects: bool | float | None
 
 
-class Moment(msgspec.Struct, frozen=True, gc=False):
-    """A checkpoint was written: by whose lane, and when by that process's clock (ms)."""
-
-    stage: str
-    lane: int
-    at_ms: int
-
-
 class Facts(msgspec.Struct):
     """Everything read, each list in the order of partitions and offsets.
 
@@ -99,7 +91,6 @@ class Facts(msgspec.Struct):
     alerts: list[Alert] = []
     aliases: dict[str, AliasRecord] = {}
     checkpoints: dict[tuple[str, int], Checkpoint] = {}
-    moments: list[Moment] = []
 
 
 async def gather(facts: Facts, broker: str, pipeline: str, partitions: int) -> None:
@@ -179,7 +170,6 @@ def _state(facts: Facts, record: Any) -> None:
     if record.key.count(b"/") == 1:  # stage/lane; records of single ids have longer keys
         found = _CHECKPOINT.decode(record.value)
         facts.checkpoints[found.stage, found.lane] = found
-        facts.moments.append(Moment(found.stage, found.lane, record.timestamp))
 
 
 _HEADERS = {deadletter.STAGE, deadletter.TOPIC, deadletter.PARTITION, deadletter.OFFSET, deadletter.RULE}

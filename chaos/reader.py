@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -38,6 +38,22 @@ async def read(broker: str, topic: str, partitions: int) -> AsyncIterator[Any]:
             if time.monotonic() - moved_at > _WITHIN_S:
                 told = ", ".join([f"{it.topic}/{it.partition}@{await consumer.position(it)}" for it in behind])
                 raise HiddenError(f"what lies behind {told} is hidden by a transaction that stays open")
+    finally:
+        await consumer.stop()
+
+
+async def follow(broker: str, topics: Mapping[str, int]) -> AsyncIterator[Any]:
+    """The committed records of topics (partitions by name) from their first on, for ever: some are compacted away before the end."""
+    consumer = _consumer(broker, "read_committed")
+    await consumer.start()
+    try:
+        places = [TopicPartition(topic, partition) for topic, count in topics.items() for partition in range(count)]
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        while True:
+            for records in (await consumer.getmany(*places, timeout_ms=500)).values():
+                for record in records:
+                    yield record
     finally:
         await consumer.stop()
 

@@ -1,4 +1,4 @@
-"""From a kill to the first committed output of the new owner: read from the topics' own checkpoints. Pure.
+"""From a kill to the first committed output of the new owner: read from the topics' own checkpoints.
 
 Every lane puts a checkpoint into each of its transactions, stamped with the wall clock. So a lane's recovery from the
 kill of its owner ends with the first one stamped later, and another lane's pause is the longest time between two.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import ceil
 
 import msgspec
 
-from chaos.facts import Moment
+from chaos import reader
+from schemas.topics import SERVICES, topic_name
 
 SPARSE = frozenset({"detect"})
 """Stages that get input so seldom that silence says nothing."""
@@ -63,20 +64,35 @@ def distribution(times: Sequence[int], median_goal: int | None, worst_goal: int)
     return Distribution(len(ordered), median, p90, ordered[-1], met)
 
 
-def distributions(kills: Iterable[Kill], moments: Iterable[Moment]) -> dict[str, Distribution]:
+class Stamps:
+    """When each lane's checkpoints were written, by its process's clock (ms); :meth:`run` follows them as they come."""
+
+    def __init__(self) -> None:
+        self.by_lane: defaultdict[Lane, list[int]] = defaultdict(list)
+
+    async def run(self, broker: str, pipeline: str, partitions: int) -> None:
+        """Follow the state topics until cancelled: read at the end, most would be compacted away."""
+        topics = {topic_name(pipeline, f"state.{service}"): partitions for service in SERVICES}
+        async for record in reader.follow(broker, topics):
+            if record.key.count(b"/") == 1:  # stage/lane; records of single ids have longer keys
+                stage, _, lane = record.key.decode().partition("/")
+                self.by_lane[stage, int(lane)].append(record.timestamp)
+
+
+def distributions(kills: Iterable[Kill], by_lane: Mapping[Lane, Sequence[int]]) -> dict[str, Distribution]:
     """Recoveries by ``restarted``, ``lost`` (of kills alone, and of all with `` all``), and ``pause`` of healthy lanes."""
-    at: defaultdict[Lane, list[int]] = defaultdict(list)
-    for moment in moments:
-        at[moment.stage, moment.lane].append(moment.at_ms)
-    for stamps in at.values():
-        stamps.sort()
+    at = {lane: sorted(stamps) for lane, stamps in by_lane.items()}
     times: defaultdict[str, list[int]] = defaultdict(list)
     for kill in kills:
-        took = [took for lane in kill.lanes if (took := recovery(kill, at[lane])) is not None and lane[0] not in SPARSE]
+        took = [
+            took
+            for lane in kill.lanes
+            if (took := recovery(kill, at.get(lane, ()))) is not None and lane[0] not in SPARSE
+        ]
         times[f"{kill.how}, whatever else went on"] += took
         if kill.alone:
             times[kill.how] += took
-            times["pause"] += [pause(kill, at[lane]) for lane in kill.healthy if lane[0] not in UNHURRIED]
+            times["pause"] += [pause(kill, at.get(lane, ())) for lane in kill.healthy if lane[0] not in UNHURRIED]
     found = {
         name: distribution(each, GOALS_MS.get(name), PAUSE_MS if name == "pause" else WORST_MS)
         for name, each in sorted(times.items())

@@ -72,16 +72,17 @@ class Chaos:
         began = time.monotonic()
         await self._supervisor.start(_START_S)
         self._say("everything runs; the script begins")
-        feeder = Feeder(self._supervisor.deployment, script.Script(self._seed), self._rate)
+        deployment, stamps = self._supervisor.deployment, recovery.Stamps()
+        feeder = Feeder(deployment, script.Script(self._seed), self._rate)
         faults = Faults(self._supervisor, self._owners, feeder, STRIKES, self._say)
+        followed = stamps.run(deployment.settings.broker, deployment.name, script.PARTITIONS)
         try:
-            async with _beside(self._owners.run()):
+            async with _beside(self._owners.run(), followed):
                 await self._strike(feeder, faults)
-            await self._drain(feeder)
+                await self._drain(feeder)
         finally:
             await feeder.close()
         self._say("worked off; reading every topic")
-        deployment = self._supervisor.deployment
         found, violations = await judge.judge(deployment, self._supervisor.data_dir / "registry" / "blobs")
         self._broken["every process comes back"] += faults.unready
         acts = Counter(it.act.fault for it in faults.done)
@@ -92,7 +93,7 @@ class Chaos:
             kills=sum(acts[fault] for fault in KILLS),
             restarts=self._supervisor.restarts,
             counts=_counts(found),
-            recovery_ms=recovery.distributions(faults.kills(), found.moments),
+            recovery_ms=recovery.distributions(faults.kills(), stamps.by_lane),
             violations=self._broken | violations,
         )
 
@@ -135,14 +136,13 @@ _KEPT = ("RIVERMILL_CACHE_DIR", "RIVERMILL_MAVEN_URL", "RIVERMILL_LOG_LEVEL")
 
 
 @asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Do this for as long as the block lasts."""
-    task = asyncio.ensure_future(work)
-    try:
+async def _beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do these for as long as the block lasts; what ends one of them ends the block."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in works]
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
 
 
 def _counts(found: Facts) -> dict[str, int]:
@@ -153,5 +153,5 @@ def _counts(found: Facts) -> dict[str, int]:
         "raw events": len(found.raw_events), "raw labels": len(found.raw_labels), "clean events": len(found.events),
         "duplicates": duplicates, "dead letters": len(found.dead), "clean labels": len(found.labels),
         "predictions": len(found.predictions), **{f"outcomes {state}": states[state] for state in sorted(states)},
-        "examples": len(found.examples), "alerts": len(found.alerts), "checkpoints": len(found.moments),
+        "examples": len(found.examples), "alerts": len(found.alerts),
     }  # fmt: skip

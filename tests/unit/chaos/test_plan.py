@@ -8,7 +8,6 @@ from collections import Counter
 import pytest
 
 from chaos.adversary import FAULTS, KILLS, plan
-from chaos.facts import Moment
 from chaos.recovery import Kill, distribution, distributions
 from chaos.script import CLOSING, FILE, HORIZON, PARTITIONS, Script
 from services.domain.murmur import partitions
@@ -64,7 +63,7 @@ def test_a_plan_follows_from_its_seed() -> None:
     assert plan(1, duration_s=60)[-1].at < 60
 
 
-MOMENTS = [Moment("score", lane, at) for lane, stamps in ((0, (900, 3000)), (1, (950, 1100, 1800))) for at in stamps]
+STAMPS = {("score", 0): [3000, 900], ("score", 1): [950, 1100, 1800]}
 
 
 def kill(*, alone: bool = True) -> Kill:
@@ -73,7 +72,7 @@ def kill(*, alone: bool = True) -> Kill:
 
 def test_recovery_is_from_the_kill_to_the_first_later_checkpoint() -> None:
     """The killed process's lane counts from the kill, a healthy one by its longest silence after it."""
-    found = distributions([kill()], MOMENTS)
+    found = distributions([kill()], STAMPS)
     assert (found["restarted"].median, found["restarted"].count) == (2000, 1)
     assert found["pause"].worst == 700
     assert not found["pause"].met
@@ -81,7 +80,7 @@ def test_recovery_is_from_the_kill_to_the_first_later_checkpoint() -> None:
 
 def test_a_disturbed_kill_counts_only_among_all() -> None:
     """Where another fault was at work, a kill says nothing of the goal."""
-    assert set(distributions([kill(alone=False)], MOMENTS)) == {"restarted, whatever else went on"}
+    assert set(distributions([kill(alone=False)], STAMPS)) == {"restarted, whatever else went on"}
 
 
 @pytest.mark.parametrize(("times", "met"), [([1, 2, 2], True), ([1, 3, 3], False), ([1, 1, 21], False)])
