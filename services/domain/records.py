@@ -15,6 +15,8 @@ MAX_VALUE_BYTES = 1024 * 1024 - 4096
 """The largest key + value + headers a core may send to a topic of ours; above that its input is a dead letter
 ``output_too_large`` (``deadletter`` and ``rekeyed`` take 64 KiB more than the raw topics, so originals fit)."""
 
+NUMBER_MAX = 1e100
+"""Numbers beyond this count as missing, and none stands in a pipeline file: squares of the others can be summed up."""
 LARGEST = 1e150
 """Numbers from here on cannot be squared: none is scored with, learned from or measured."""
 

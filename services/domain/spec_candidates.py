@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from services.domain.records import NUMBER_MAX
 from services.domain.spec_decode import shown
 from services.domain.spec_tables import Candidate, Problem, Spec, written
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z", re.ASCII)
 _TASK = {"logistic_regression": "binary", "linear_regression": "regression"}
+_OVERSHOOTS = 2.0
+"""A step of gradient descent takes ``l2 * learning_rate`` of a weight off it: twice a weight turns it round."""
 _LINEAR = ("optimizer", "learning_rate", "l2")
 _OPTIONS = {
     "logistic_regression": _LINEAR,
@@ -53,6 +56,12 @@ def _options(candidate: Candidate, path: tuple[str | int, ...]) -> Iterator[Prob
         yield Problem((*path, "learning_rate"), message)
     if candidate.l2 < 0:
         yield Problem((*path, "l2"), f"expected 0 or more, got {shown(candidate.l2)}")
+    most = _OVERSHOOTS if candidate.optimizer == "sgd" else NUMBER_MAX
+    if candidate.l2 * candidate.learning_rate >= most:
+        message = (
+            f"expected less than {most:g} / learning_rate, or weights grow with every step, got {shown(candidate.l2)}"
+        )
+        yield Problem((*path, "l2"), message)
     taken = _OPTIONS.get(candidate.model or "", ())
     for key in written(candidate, (*_LINEAR, "models", "seed")):
         if candidate.model is not None and key not in taken:

@@ -13,6 +13,8 @@ from services.domain.spec_duration import duration
 from services.domain.spec_features import features
 from services.domain.spec_tables import Cross, Encoding, Problem, Spec, SpecError
 
+_HALF_LIFE = 0.1, 1e12
+"""Labels: below, a mean is the last label; above, no label moves it by what a float can hold."""
 _KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
 
 
@@ -132,13 +134,18 @@ def _combinations(table: str, combinations: Iterable[Cross | Encoding], spec: Sp
 
 
 def _half_lives(spec: Spec) -> Iterator[Problem]:
+    least, most = _HALF_LIFE
     for index, encoding in enumerate(spec.encodings):
+        named = [f"{labels:g}" for labels in encoding.half_life]
         for position, labels in enumerate(encoding.half_life):
             path = ("encodings", index, "half_life", position)
-            if labels <= 0:
-                yield Problem(path, f"expected a number of labels above 0, got {shown(labels)}")
-            elif labels in encoding.half_life[:position]:
-                yield Problem(path, f"expected each half-life once, got {shown(labels)} again")
+            if not least <= labels <= most:
+                yield Problem(path, f"expected a number of labels from {least:g} to {most:g}, got {shown(labels)}")
+            elif named[position] in named[:position]:
+                message = (
+                    f"expected each half-life once to six digits (columns are named by it), got {shown(labels)} again"
+                )
+                yield Problem(path, message)
         if encoding.as_ == "logit" and spec.pipeline.task == "regression":
             yield Problem(
                 ("encodings", index, "as"), 'expected "rate": the logit is of a share, the labels are numbers'

@@ -11,12 +11,15 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import msgspec
 from msgspec import inspect
 
+from services.domain.records import NUMBER_MAX
 from services.domain.spec_tables import Problem, Spec
 
 Path = tuple[str | int, ...]
 _INT64 = 2**63
 _SHOWN = 60
 _DEEPEST = 8
+NUMBER_MIN = 1 / NUMBER_MAX
+"""The least number above zero that a pipeline file may have: one can divide by it."""
 
 
 def decode(raw: Mapping[str, Any], problems: list[Problem]) -> Spec | None:
@@ -48,7 +51,9 @@ def shown(value: object) -> str:
 
 
 def _plain(value: object, path: Path, problems: list[Problem]) -> None:
-    """No infinities, no NaN, no integer that JSON readers would round, no text that is not Unicode."""
+    """No infinities, no NaN, no number too large or too small to reckon with, no integer that JSON readers would
+    round, no text that is not Unicode.
+    """
     if len(path) > _DEEPEST:
         problems.append(Problem(path[:_DEEPEST], "expected a value, got tables or lists nested without end"))
     elif isinstance(value, Mapping):
@@ -60,6 +65,9 @@ def _plain(value: object, path: Path, problems: list[Problem]) -> None:
             _plain(inner, (*path, index), problems)
     elif isinstance(value, float) and not math.isfinite(value):
         problems.append(Problem(path, f"expected a finite number, got {value}"))
+    elif isinstance(value, float) and value and not NUMBER_MIN <= abs(value) <= NUMBER_MAX:
+        expected = f"expected 0 or a number of {NUMBER_MIN:g} to {NUMBER_MAX:g}, either sign"
+        problems.append(Problem(path, f"{expected}, got {value}"))
     elif isinstance(value, int) and not -_INT64 <= value < _INT64:
         problems.append(Problem(path, "expected an integer of at most 64 bits, got a larger one"))
     elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):

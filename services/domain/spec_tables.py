@@ -107,7 +107,7 @@ class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     optimizer: Literal["sgd", "adagrad"] = "adagrad"
     learning_rate: float = 0.03
     l2: float = 0.0
-    models: Positive = 5  # trees of a forest
+    models: Annotated[int, msgspec.Meta(ge=1, le=256)] = 5  # trees of a forest: a snapshot has at most 64 MiB
     seed: int = 1
 
 

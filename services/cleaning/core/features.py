@@ -11,9 +11,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from schemas.events import Change, Value
-from services.cleaning.core.repair import NUMBER_MAX, repair_of
+from services.cleaning.core.repair import repair_of
 from services.cleaning.core.rules import Rejected, change, shown
 from services.cleaning.core.statistics import BooleanProfile, CategoryProfile, NumberProfile, Profile, Robust
+from services.domain.records import NUMBER_MAX
 from services.domain.spec import Feature, Spec
 
 _BUFFERED_VALUES = 600
@@ -40,7 +41,7 @@ def strict_type(feature: Feature) -> Any:
         return str
     low, high = (-NUMBER_MAX, NUMBER_MAX) if feature.unit == 1.0 else (None, None)
     if feature.unit == 1.0 and feature.range is not None and feature.outside != "keep":
-        low, high = max(-NUMBER_MAX, feature.range[0]), min(NUMBER_MAX, feature.range[1])
+        low, high = feature.range
     return float if low is None else Annotated[float, msgspec.Meta(ge=low, le=high)]
 
 
@@ -140,7 +141,7 @@ class Features:
         for i, feature in self._scaled:
             values[i] = value = row[i] * feature.unit
             low, high = feature.range or (-NUMBER_MAX, NUMBER_MAX)
-            if not max(low, -NUMBER_MAX) <= value <= min(high, NUMBER_MAX):
+            if not low <= value <= high:
                 return None
         return values
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from schemas.events import Change, Value
 from services.cleaning.core.rules import TEXT_MAX, Rejected, change, plain, shown, without_surrogates
+from services.domain.records import NUMBER_MAX
 from services.domain.spec import Feature
 
 Repair = Callable[[Any, list[Change]], Value]
@@ -16,8 +17,6 @@ Repair = Callable[[Any, list[Change]], Value]
 
 Read = TypeVar("Read", float | None, bool | None, str | None)
 
-NUMBER_MAX = 1e100
-"""Numbers beyond it cannot be squared and summed safely: they count as infinite."""
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?\Z", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3}){2,}(\.[0-9]+)?\Z|[+-]?[0-9]{1,3},[0-9]{3}\.[0-9]+\Z", re.ASCII)
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "null", "none", "nil", "missing", "unknown", "-", "--", "?"})

@@ -10,8 +10,9 @@ import numpy as np
 
 from schemas.predictions import ModelRef
 from schemas.summaries import FeatureMoments, Moments
+from services.domain.records import NUMBER_MAX
 from services.domain.spec import Spec, duration
-from services.drift.core.standards import LARGEST, Floats, Standards
+from services.drift.core.standards import Floats, Standards
 
 LEAST_EVENTS = 16
 """Events of a part, however many lanes share a block."""
@@ -85,7 +86,7 @@ def begin(offset: int, time: datetime, spec: str, model: ModelRef) -> Span:
 
 def add(moments: Moments, value: float) -> None:
     """Add one value; one too large to square (or not a number) counts as missing."""
-    if -LARGEST <= value <= LARGEST:
+    if -NUMBER_MAX <= value <= NUMBER_MAX:
         moments.count += 1
         moments.sum += value
         moments.sum_sq += value * value
@@ -125,7 +126,7 @@ class Sums:
     def take_numbers(self, values: Floats, standards: Standards) -> None:
         """Add (events, features) values: NaN is missing, infinity is a feature the event's pipeline did not have."""
         known = ~np.isinf(values)
-        values = np.where(known & (np.abs(values) <= LARGEST), values, np.nan)
+        values = np.where(known & (np.abs(values) <= NUMBER_MAX), values, np.nan)
         present = ~np.isnan(values)
         self._present += present.sum(axis=0)
         self._missing += (known & ~present).sum(axis=0)

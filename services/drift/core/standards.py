@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from services.domain.records import NUMBER_MAX
+
 Floats = npt.NDArray[np.float64]
 
 CLIP = 4.0
@@ -18,8 +20,6 @@ START = 9
 """Values that a standard starts from: their median and median absolute deviation, so up to four may be absurd."""
 MEMORY = 20_000.0
 """Values that a standard remembers: later ones weigh at least 1/MEMORY, so it follows the seasons."""
-LARGEST = 1e100
-"""Magnitude above which a number counts as missing: its square would overflow."""
 _MAD_TO_SD = 1.4826
 
 
@@ -53,7 +53,7 @@ class Standards:
         self.sd = sd = np.sqrt(self.var)
         # a feature that never varied may jump to anything of its own magnitude
         unit = np.where(sd > 0, sd, np.maximum(np.abs(self.mean), 1.0))
-        self._width = np.where(self.started, WIDEST * unit, LARGEST)
+        self._width = np.where(self.started, WIDEST * unit, NUMBER_MAX)
         self._clip = np.where(self.started, CLIP * unit, 0.0)
 
     def distances(self, values: Floats) -> tuple[Floats, Floats]:

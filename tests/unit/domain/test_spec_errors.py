@@ -49,6 +49,14 @@ def refusal(text: str) -> str:
         ("range = [50, 10_000]", 'outside = "clip"', "features.distance.outside", "goes with a range only"),
         ('missing = "mean"', 'missing = "avg"', "features.distance.missing", 'expected one of "mean"'),
         ('missing = "mean"', "missing = true", "features.distance.missing", "or a number, got true"),
+        (
+            'missing = "mean"',
+            "missing = 1e200",
+            "features.distance.missing",
+            "expected 0 or a number of 1e-100 to 1e+100",
+        ),
+        ('missing = "mean"', "unit = 1e-300", "features.distance.unit", "got 1e-300"),
+        ("range = [50, 10_000]", "range = [50, 1e120]", "features.distance.range[1]", "either sign, got 1e+120"),
         ('missing = "mean"', "unit = 0", "features.distance.unit", "other than 0"),
         ('type = "boolean"', 'type = "boolean"\nmissing = 1', "features.holiday.missing", "true or false, got 1"),
         ('type = "boolean"', 'type = "boolean"\nrange = [0, 1]', "features.holiday.range", 'type = "number" only'),
@@ -67,7 +75,9 @@ def refusal(text: str) -> str:
         ('by = ["carrier", "hour"]', 'by = ["hour", "distance"]', "crosses[0].by[1]", "distance is a number"),
         ('by = ["carrier", "hour"]', 'by = ["hour", "hour"]', "crosses[0].by[1]", "each feature once"),
         ("by = []", 'by = ["carrier"]', "encodings[1].by", "another combination than encodings[0]"),
-        ("half_life = [7, 35]", "half_life = [7, 0]", "encodings[0].half_life[1]", "above 0"),
+        ("half_life = [7, 35]", "half_life = [7, 0]", "encodings[0].half_life[1]", "labels from 0.1 to"),
+        ("half_life = [7, 35]", "half_life = [7, 1e13]", "encodings[0].half_life[1]", "labels from 0.1 to 1e+12"),
+        ("half_life = [7, 35]", "half_life = [7, 7.0000001]", "encodings[0].half_life[1]", "once to six digits"),
         ("half_life = [7, 35]", "half_life = [7, 7]", "encodings[0].half_life[1]", "each half-life once"),
         ("half_life = [7, 35]", "half_life = []", "encodings[0].half_life", "a list of numbers (at least 1)"),
         # candidates
@@ -80,6 +90,12 @@ def refusal(text: str) -> str:
         ('name = "own"', 'name = "own"\nlearning_rate = 1', "model.candidates[1].learning_rate", "factory's function"),
         ('name = "logistic"', 'name = "logistic"\nlearning_rate = 0', "model.candidates[0].learning_rate", "above 0"),
         ('name = "logistic"', 'name = "logistic"\nl2 = -1', "model.candidates[0].l2", "0 or more"),
+        (
+            'name = "logistic"',
+            'name = "logistic"\noptimizer = "sgd"\nlearning_rate = 0.5\nl2 = 4',
+            "model.candidates[0].l2",
+            "less than 2 / learning_rate",
+        ),
         ('name = "logistic"', 'name = "logistic"\nmodels = 9', "model.candidates[0].models", "has no such option"),
     ],
 )
@@ -99,6 +115,7 @@ def test_each_mistake_is_told_with_its_line_its_key_and_what_was_expected(old, n
     ("old", "new", "key", "message"),
     [
         ('task = "regression"', 'task = "regression"\nthreshold = 0.7', "pipeline.threshold", "take it out"),
+        ("on_expiry = 60", "on_expiry = 1e300", "label.on_expiry", "expected 0 or a number of 1e-100 to 1e+100"),
         ("on_expiry = 60", "on_expiry = true", "label.on_expiry", "a number"),
         ('"linear_regression"', '"logistic_regression"', "model.candidates[0].model", "learns a binary task"),
         ('value = "minutes"', 'value = "at"', "label.time", "another field than label.value"),
