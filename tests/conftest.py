@@ -7,11 +7,13 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from services.cli.broker import Broker, BrokerError
 
-settings.register_profile("untimed", deadline=None)  # a property is no faster on a busy machine
+settings.register_profile(  # a property, and what draws its examples, is no faster on a busy machine
+    "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("untimed")
 
 

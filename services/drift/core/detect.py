@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 
 from schemas.alerts import Alert, Position
-from schemas.summaries import FeatureMoments, Summary
+from schemas.summaries import FeatureMoments
 from schemas.topics import topic_name
 from services.domain.deadletters import dead_letter
 from services.domain.records import Incoming, Out, Output, Standing
 from services.domain.spec import Spec, duration
 from services.drift.core.blocks import Blocks, BlockSums, Order, OrderState, Part
+from services.drift.core.reading import UNREADABLE, read
 from services.drift.core.watch import Told, Watch
 
 STAGE = "detect"
@@ -25,7 +26,6 @@ MOST_WAITING = 512
 """Parts that wait for other lanes before one that says nothing is given up."""
 _SOURCES = ("predictions", "examples")
 _encode = msgspec.json.Encoder().encode
-_DECODER = msgspec.json.Decoder(Summary)
 
 
 class _Source(msgspec.Struct):
@@ -51,8 +51,9 @@ class Detect:
         self.totals = {"summaries": 0, "blocks": 0, "opened": 0, "updated": 0, "resolved": 0}
         self._pipeline = spec.pipeline.name
         self._topic = topic_name(self._pipeline, "summaries")
+        self._lanes = spec.topics.partitions
         self._rate = spec.drift.false_alarms_per_day
-        self._order = Order(spec.topics.partitions, MOST_WAITING, duration(spec.drift.block.at_most))
+        self._order = Order(self._lanes, MOST_WAITING, duration(spec.drift.block.at_most))
         self._blocks = {source: Blocks(spec) for source in _SOURCES}
         self._watches = {source: Watch() for source in _SOURCES}
 
@@ -61,8 +62,8 @@ class Detect:
         output = Output()
         for record in batch:
             try:
-                summary = _DECODER.decode(record.value or b"")
-            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                summary = read(record, self._lanes)
+            except UNREADABLE as error:
                 letter = dead_letter(record, STAGE, "undecodable", str(error), type(error).__name__)
                 output.to("deadletter", 0).append(letter)
                 self.totals["deadletter.undecodable"] = self.totals.get("deadletter.undecodable", 0) + 1
@@ -83,10 +84,13 @@ class Detect:
         )
 
     def restore(self, data: bytes, totals: Mapping[str, int], waiting: Iterable[Incoming] = ()) -> None:
-        """Continue from a checkpoint; ``waiting`` are the records from its low water up to its offset."""
-        state = msgspec.json.decode(data, type=_State)
+        """Continue from a checkpoint; ``waiting`` are the records from its low water up to its offset.
+
+        Without state (``null``) all but the totals begins anew.
+        """
+        state = msgspec.json.decode(data, type=_State | None) or _State(OrderState(), {})
         self.totals.update(totals)
-        self._order.restore(state.order, _parts(waiting))
+        self._order.restore(state.order, _parts(waiting, self._lanes))
         for name, source in state.sources.items():
             self._blocks[name].current = _unpacked(source)
             self._watches[name] = source.watch
@@ -154,11 +158,11 @@ def evidence(step: Told, block: BlockSums) -> dict[str, float | str | None]:
     }
 
 
-def _parts(records: Iterable[Incoming]) -> Iterable[Part]:
+def _parts(records: Iterable[Incoming], lanes: int) -> Iterable[Part]:
     for record in records:
         try:
-            summary = _DECODER.decode(record.value or b"")
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+            summary = read(record, lanes)
+        except UNREADABLE:
             continue
         if summary.source == "predictions":
             yield Part(record.offset, record.timestamp, summary)

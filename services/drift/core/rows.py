@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from schemas.events import Value
+from schemas.predictions import ModelRef
 from schemas.summaries import Time
 
 _ABSENT = float("inf")
@@ -17,7 +18,7 @@ _ABSENT = float("inf")
 class _Prediction(msgspec.Struct):
     time: Time
     score: float
-    model: msgspec.Raw
+    model: ModelRef
     spec: str
     features: Any
 

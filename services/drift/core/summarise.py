@@ -74,7 +74,6 @@ class Summarise:
         self._losses: _Losses | None = None
         self._rows = Rows(numeric, others)
         self._example = msgspec.json.Decoder(_Example)
-        self._model = msgspec.json.Decoder(ModelRef)
 
     def process(self, batch: Sequence[Incoming], now: int) -> Output:  # noqa: ARG002 - a core's signature
         """Sum records up; a summary goes out wherever a part ends."""
@@ -92,9 +91,14 @@ class Summarise:
         return Standing(_encode(_State(self._standards.state(), self._sums.state(), self._span, self._losses)))
 
     def restore(self, data: bytes, totals: Mapping[str, int]) -> None:
-        """Continue from a checkpoint, also one of another pipeline file: features are matched by name."""
-        state = msgspec.json.decode(data, type=_State)
+        """Continue from a checkpoint, also one of another pipeline file: features are matched by name.
+
+        Without state (``null``) all but the totals begins anew.
+        """
+        state = msgspec.json.decode(data, type=_State | None)
         self.totals.update(totals)
+        if state is None:
+            return
         self._standards.restore(state.standards)
         self._sums.restore(state.sums, state.standards.names)
         self._span, self._losses = state.span, state.losses
@@ -115,7 +119,7 @@ class Summarise:
         times = [row.time for _, row in rows]
         i = 0
         while i < len(rows):
-            span = self._span or begin(rows[i][0].offset, times[i], rows[i][1].spec, self._ref(rows[i][1].model))
+            span = self._span or begin(rows[i][0].offset, times[i], rows[i][1].spec, rows[i][1].model)
             stop, ended = self._ends.find(times, i, span.events, span.anchor)
             self._span = span
             if stop > i:
@@ -125,16 +129,10 @@ class Summarise:
             i = stop
         self.totals["predictions"] += len(rows)
 
-    def _ref(self, raw: msgspec.Raw) -> ModelRef:
-        try:
-            return self._model.decode(raw)
-        except msgspec.MsgspecError:
-            return ModelRef("", "", 0, 0)
-
     def _take(self, span: Span, rows: Sequence[tuple[Incoming, Any]], times: Sequence[datetime]) -> None:
         last, newest = rows[-1]
         stamp = max(record.timestamp for record, _ in rows)
-        span.take(last.offset, stamp, times, newest.spec, self._ref(newest.model))
+        span.take(last.offset, stamp, times, newest.spec, newest.model)
         cells = [msgspec.structs.astuple(row.features) for _, row in rows]
         width = len(self._sums.numbers)
         if width:

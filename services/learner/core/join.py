@@ -29,7 +29,7 @@ from datetime import datetime
 
 import msgspec
 
-from schemas.codec import encode, from_ms
+from schemas.codec import encode, from_ms, to_ms
 from schemas.outcomes import State
 from schemas.topics import topic_name
 from services.domain.deadletters import dead_letter
@@ -208,7 +208,9 @@ class Join:
         ledger.remember(entry)
         if key in ledger.waiting:
             self._meet(entry, ledger.waiting[key], record.timestamp)
-        time = min(arrival.time, from_ms(record.timestamp)) if self._wall else arrival.time
+        time = arrival.time
+        if self._wall and to_ms(time) >= record.timestamp:
+            time = from_ms(max(record.timestamp, 0))
         ledger.watermark.see(time, record.timestamp)
         ledger.lapse()
         for label in ledger.overdue():
