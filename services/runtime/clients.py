@@ -19,6 +19,8 @@ TRANSACTION_TIMEOUT_MS = 10_000
 SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_MS = 1_500
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
+ADMIN_ANSWER_MS = 20_000
+"""An admin request without an answer is given up after this."""
 _CLOSE_S = 2.0
 
 wire.install()
@@ -95,7 +97,7 @@ def member(settings: Settings, group: str, assignor: Any, instance: str | None) 
 
 async def admin(settings: Settings) -> AIOKafkaAdminClient:
     """A started admin client; SettingsError says why the broker cannot be used, BrokerAwayError that none is there."""
-    client = AIOKafkaAdminClient(**settings.kafka(), request_timeout_ms=20_000)
+    client = AIOKafkaAdminClient(**settings.kafka(), request_timeout_ms=ADMIN_ANSWER_MS)
     told, unusable, cause = f"the Kafka broker at {settings.broker} cannot be used", "", None
     with untold():
         try:

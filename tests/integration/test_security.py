@@ -16,6 +16,7 @@ import pytest
 import trustme
 
 from schemas.predictions import Prediction
+from services.runtime.clients import ADMIN_ANSWER_MS
 from services.runtime.launch import Deployment
 from services.runtime.settings import from_environment
 from tests.integration.load import Load
@@ -154,7 +155,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_who_is_refused_is_told_why_in_one_line(secured: Secured, tmp_path: Path, case: str) -> None:
-    """Wrong credentials, authorities and protocols end a service within 5 s, with one line and no secret."""
+    """Wrong credentials, authorities and protocols end a service with one line and no secret, before any request that is
+    not answered would have been given up.
+    """
     wrong = REFUSED[case]
     env = environment(secured, wrong, tmp_path)
     (tmp_path / "pipeline.toml").write_text(file(fresh_name("refused")), encoding="utf-8")
@@ -165,7 +168,7 @@ def test_who_is_refused_is_told_why_in_one_line(secured: Secured, tmp_path: Path
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
     assert all(words in ended.stderr for words in wrong.says), ended.stderr
     assert not any(secret in ended.stderr + ended.stdout for secret in (PASSWORD, "wrong-secret", KEY))
-    assert took < 5, f"took {took:.1f} s"
+    assert took < ADMIN_ANSWER_MS / 1000, f"took {took:.1f} s: it waited for an answer"
 
 
 def environment(secured: Secured, wrong: Refused, folder: Path) -> dict[str, str]:
