@@ -10,7 +10,7 @@ ARGS ?=
 ROUNDS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos test check lint unit bench format venv requirements clean
+.PHONY: help demo chaos fuzz test check lint unit bench format venv requirements clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -20,6 +20,15 @@ demo: venv ## Watch a model learn from a year's flights; options in ARGS="--days
 
 chaos: venv ## Faults at random moments against everything, then every record is checked: SEED=7, KILLS=1000, ARGS="--help"
 	@$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) $(ARGS)
+
+fuzz: venv ## Mutated bytes against decoders and cleaning: CASES=1000000, SEED=7; led by coverage: LED=events SECONDS=60
+ifdef LED
+fuzz: $(VENV)-fuzz/.locked
+	@mkdir -p .data/fuzz/$(LED)
+	@$(VENV)-fuzz/bin/python -m fuzz.led $(LED) -max_total_time=$(or $(SECONDS),60) -max_len=4096 .data/fuzz/$(LED) fuzz/corpus/$(LED)
+else
+	@$(BIN)/python -m fuzz $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+endif
 
 test: venv ## Run all tests, on a real Kafka broker (ARGS go to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
@@ -73,13 +82,21 @@ $(VENV)-bench/.locked: requirements/bench.txt | $(VENV)/.python
 		--no-deps --require-hashes -r requirements/bench.txt
 	@touch $@
 
+$(VENV)-fuzz/.locked: requirements/main.txt requirements/fuzz.txt | $(VENV)/.python
+	@echo "[1/1] making $(VENV)-fuzz with atheris"
+	@$(PYTHON) -m venv $(VENV)-fuzz
+	@$(VENV)-fuzz/bin/python -m pip --disable-pip-version-check --no-input install --quiet \
+		--no-deps --require-hashes -r requirements/main.txt -r requirements/fuzz.txt
+	@touch $@
+
 requirements: ## Pin the requirements anew (needs uv)
 	@for file in main dev; do \
 		group=$$(test $$file = dev && echo "--group dev"); \
 		uv pip compile pyproject.toml $$group --universal --python-version 3.11 --generate-hashes --no-header \
 			--upgrade --quiet -o requirements/$$file.txt; done
-	@uv pip compile --group bench --constraint requirements/main.txt --universal --python-version 3.11 \
-		--generate-hashes --no-header --upgrade --quiet -o requirements/bench.txt
+	@for group in bench fuzz; do \
+		uv pip compile --group $$group --constraint requirements/main.txt --universal --python-version 3.11 \
+			--generate-hashes --no-header --upgrade --quiet -o requirements/$$group.txt; done
 
 clean: ## Remove the virtual environment and local data (not the shared cache)
-	rm -rf $(VENV) $(VENV)-bench .data
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-fuzz .data
