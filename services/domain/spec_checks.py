@@ -16,6 +16,11 @@ from services.domain.spec_tables import Cross, Encoding, Problem, Spec, SpecErro
 _HALF_LIFE = 0.1, 1e12
 """Labels: below, a mean is the last label; above, no label moves it by what a float can hold."""
 _KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
+_RAW = ("events.raw", "labels.raw")
+_DERIVED = re.compile(
+    rf"([a-z0-9][a-z0-9_-]{{0,63}})\.({'|'.join(re.escape(each) for each in STREAMS if each not in _RAW)})\Z"
+)
+"""A stream that Rivermill writes itself, of whichever pipeline."""
 
 
 def check(spec: Spec) -> Iterator[Problem]:
@@ -96,7 +101,7 @@ def _durations(spec: Spec) -> Iterator[Problem]:
 
 
 def _topics(spec: Spec) -> Iterator[Problem]:
-    ours = {f"{spec.pipeline.name}.{stream}" for stream in STREAMS}
+    raw = {f"{spec.pipeline.name}.{stream}" for stream in _RAW}
     for table, topic in (("event", spec.event.topic), ("label", spec.label.topic)):
         if topic is None:
             continue
@@ -104,8 +109,17 @@ def _topics(spec: Spec) -> Iterator[Problem]:
         if not _KAFKA_NAME.match(topic) or topic in {".", ".."}:
             expected = "expected a Kafka topic name (1 to 249 of A-Z a-z 0-9 . _ -)"
             yield Problem((table, "topic"), f"{expected}, got {shown(topic)}")
-        elif topic in ours - {own}:
-            yield Problem((table, "topic"), f"expected a topic that producers write; {topic} is written by Rivermill")
+        elif topic in raw - {own}:
+            other = "label" if table == "event" else "event"
+            yield Problem(
+                (table, "topic"), f"expected another topic than the one that {other}s have by default: {topic}"
+            )
+        elif derived := _DERIVED.match(topic):
+            yield Problem(
+                (table, "topic"),
+                f"expected a topic that producers write; {topic} is written by Rivermill itself, for the pipeline "
+                f"{derived[1]}, and holds no raw {table}s: name the topic that these are sent to",
+            )
     if spec.event.topic is not None and spec.event.topic == spec.label.topic:
         yield Problem(
             ("label", "topic"), f"expected another topic than event.topic: {spec.label.topic} cannot hold both"

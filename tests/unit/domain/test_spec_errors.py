@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from schemas.topics import STREAMS
 from services.domain.spec import SpecError, parse
 from services.domain.spec_lines import key_lines
 from tests.unit.domain.spec_texts import BINARY, REGRESSION, line_of, replaced
@@ -41,6 +42,8 @@ def refusal(text: str) -> str:
         ('horizon = "24h"', 'horizon = "24h"\non_expiry = 1', "label.on_expiry", "true or false"),
         ('horizon = "24h"', 'horizon = "24h"\ntopic = "a b"', "label.topic", "a Kafka topic name"),
         ('horizon = "24h"', 'horizon = "24h"\ntopic = "flights.outcomes"', "label.topic", "written by Rivermill"),
+        ('horizon = "24h"', 'horizon = "24h"\ntopic = "trains.deadletter"', "label.topic", "for the pipeline trains"),
+        ('horizon = "24h"', 'horizon = "24h"\ntopic = "flights.events.raw"', "label.topic", "events have by default"),
         ('time = "departure"', 'time = "departure"\ntimezone = "Europe/Belin"', "event.timezone", "`Europe/Berlin`"),
         ('time = "departure"', 'time = "departure"\ntimezone = "Europe"', "event.timezone", "IANA time zone"),
         ('time = "departure"', 'time = "departure"\ntimezone = "../UTC"', "event.timezone", "IANA time zone"),
@@ -153,6 +156,21 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file():
 def test_a_text_that_is_not_toml_is_told_with_its_line(text, line):
     """A syntax error names the line on which it is."""
     assert refusal(text).startswith(f"p.toml:{line}: expected TOML")
+
+
+@pytest.mark.parametrize("stream", sorted(set(STREAMS) - {"events.raw", "labels.raw"}))
+def test_no_pipeline_reads_what_a_pipeline_writes(stream):
+    """Whatever Rivermill writes for any pipeline is no topic of raw events, and the sentence names whose it is."""
+    told = refusal(replaced('time = "departure"', f'time = "departure"\ntopic = "trains.{stream}"'))
+    assert f"event.topic: expected a topic that producers write; trains.{stream} is written by Rivermill itself" in told
+
+
+@pytest.mark.parametrize(
+    "topic", ["trains.events.raw", "trains.labels.raw", "acme.trains.alerts", "alerts", "Trains.models"]
+)
+def test_a_topic_that_no_pipeline_can_have_written_is_allowed(topic):
+    """Another pipeline's raw topics, and names that no pipeline's topics have, may be read."""
+    assert parse(replaced('time = "departure"', f'time = "departure"\ntopic = "{topic}"')).event.topic == topic
 
 
 def test_own_topics_of_events_and_labels_must_differ():
