@@ -23,8 +23,7 @@ _LOT = 16_000
 async def recreate(settings: Settings, table: Iterable[Topic]) -> None:
     """Make these topics empty: delete those that exist, wait until they are gone, create all."""
     wanted = list(table)
-    admin = await clients.admin(settings)
-    try:
+    async with clients.admin(settings) as admin:
         names = [topic.name for topic in wanted]
         if present := list(await topics.partition_counts(admin, names)):
             await admin.delete_topics(present)
@@ -36,8 +35,6 @@ async def recreate(settings: Settings, table: Iterable[Topic]) -> None:
                 for topic in wanted
             ]
         )
-    finally:
-        await admin.close()
 
 
 async def fill(settings: Settings, topic: str, records: Iterable[Keyed]) -> None:

@@ -19,11 +19,8 @@ _OFFSETS_A_RECORD, _OFFSETS_MORE = 2, 50
 
 async def places(settings: Settings, topic: str) -> list[TopicPartition]:
     """The partitions of a topic; SettingsError when it does not exist."""
-    admin = await clients.admin(settings)
-    try:
+    async with clients.admin(settings) as admin:
         count = (await partition_counts(admin, [topic])).get(topic, 0)
-    finally:
-        await admin.close()
     if not count:
         raise SettingsError(
             f"there is no topic {topic!r} on {settings.broker}: check the broker, or run the pipeline once "
@@ -37,9 +34,7 @@ async def records(
 ) -> AsyncGenerator[Any, None]:
     """Committed records of all partitions: the ``last`` so many (None: all), then, if asked, what comes."""
     wanted = await places(settings, topic)
-    consumer = clients.reader(settings, max_poll_records=500)
-    await consumer.start()
-    try:
+    async with clients.reading(settings, max_poll_records=500) as consumer:
         first, ends = await consumer.beginning_offsets(wanted), await consumer.end_offsets(wanted)
         consumer.assign(wanted)
         back = 0 if not last else _OFFSETS_A_RECORD * last + _OFFSETS_MORE
@@ -57,8 +52,6 @@ async def records(
             fetched = await consumer.getmany(timeout_ms=_WAIT_MS)
             for record in sorted((each for batch in fetched.values() for each in batch), key=_came):
                 yield record
-    finally:
-        await consumer.stop()
 
 
 def _came(record: Any) -> tuple[int, int, int]:

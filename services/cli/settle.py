@@ -84,11 +84,8 @@ def _raw(deployment: Deployment) -> list[tuple[str, str, bool]]:
 
 
 async def _raw_partitions(deployment: Deployment) -> dict[str, int]:
-    admin = await clients.admin(deployment.settings)
-    try:
+    async with clients.admin(deployment.settings) as admin:
         return await topics.partition_counts(admin, {topic for _, topic, _ in _raw(deployment)})
-    finally:
-        await admin.close()
 
 
 async def _produced(deployment: Deployment, clean: Mapping[str, int]) -> dict[str, int]:

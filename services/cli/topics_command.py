@@ -87,8 +87,7 @@ def reset(
 
 
 async def _reset(deployment: Deployment, *, yes: bool) -> int:
-    admin = await clients.admin(deployment.settings)
-    try:
+    async with clients.admin(deployment.settings) as admin:
         names = sorted(await partition_counts(admin, [topic.name for topic in deployment.table()]))
         groups = await _groups(admin, deployment.name)
         if not names and not groups:
@@ -98,8 +97,6 @@ async def _reset(deployment: Deployment, *, yes: bool) -> int:
             print("Nothing was deleted.")
             return 1
         await _delete(admin, names, groups)
-    finally:
-        await admin.close()
     print(f"Deleted {len(names)} topics and {len(groups)} groups of {deployment.name}.")
     return 0
 

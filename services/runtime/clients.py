@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -11,7 +13,7 @@ from aiokafka.errors import KafkaError
 
 from services.runtime import wire
 from services.runtime.errors import OperatorError
-from services.runtime.refusal import refusal, untold
+from services.runtime.refusal import Refusal, refusal, untold, why
 from services.runtime.settings import Settings, SettingsError
 
 BATCH_BYTES = 512 * 1024
@@ -76,6 +78,17 @@ def reader(
     )
 
 
+@asynccontextmanager
+async def reading(settings: Settings, **how: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    """A :func:`reader` that is started, and stopped at the end of the block, also where it could not start."""
+    consumer = reader(settings, **how)
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
 def member(settings: Settings, group: str, assignor: Any, instance: str | None) -> AIOKafkaConsumer:
     """A group consumer for membership only: all its partitions are kept paused.
 
@@ -95,25 +108,48 @@ def member(settings: Settings, group: str, assignor: Any, instance: str | None) 
     )
 
 
-async def admin(settings: Settings) -> AIOKafkaAdminClient:
-    """A started admin client; SettingsError says why the broker cannot be used, BrokerAwayError that none is there."""
+@asynccontextmanager
+async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A started admin client, closed at the end of the block; what Kafka's errors mean is told (:func:`told`)."""
+    await require_broker(settings)
     client = AIOKafkaAdminClient(**settings.kafka(), request_timeout_ms=ADMIN_ANSWER_MS)
-    told, unusable, cause = f"the Kafka broker at {settings.broker} cannot be used", "", None
-    with untold():
+    async with told(settings):
         try:
             await client.start()
-            unusable = await _unusable(client)
-            if not unusable:
-                return client
-            told = (
-                f"the Kafka broker at {settings.broker} answers, but what it names as its address, {unusable}, cannot "
-                "be used (advertised.listeners)"
-            )
-        except (KafkaError, OSError) as error:
-            cause = error
-        await client.close()
-        reason = await refusal(settings, unusable)
-    raise (BrokerAwayError if reason.away else SettingsError)(f"{told}: {reason.told}") from cause
+            await _require_usable(settings, client)
+            yield client
+        finally:
+            await client.close()
+
+
+@asynccontextmanager
+async def told(settings: Settings) -> AsyncIterator[None]:
+    """An error of Kafka's in the block, and what aiokafka logs of it, become one SettingsError or BrokerAwayError."""
+    with untold():
+        try:
+            yield
+        except (KafkaError, ConnectionError, TimeoutError) as error:
+            failed = f"the Kafka broker at {settings.broker} failed while it was used ({type(error).__name__})"
+            raise _error(failed, await why(settings)) from error
+
+
+async def require_broker(settings: Settings) -> None:
+    """SettingsError says why the broker cannot be used, BrokerAwayError that none is there; both within seconds."""
+    if (reason := await refusal(settings)) is not None:
+        raise _error(f"the Kafka broker at {settings.broker} cannot be used", reason)
+
+
+async def _require_usable(settings: Settings, client: AIOKafkaAdminClient) -> None:
+    if unusable := await _unusable(client):
+        answers = (
+            f"the Kafka broker at {settings.broker} answers, but what it names as its address, {unusable}, cannot be used "
+            "(advertised.listeners)"
+        )
+        raise _error(answers, await why(settings, unusable))
+
+
+def _error(failed: str, reason: Refusal) -> OperatorError:
+    return (BrokerAwayError if reason.away else SettingsError)(f"{failed}: {reason.told}")
 
 
 async def _unusable(client: AIOKafkaAdminClient) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ from typing import Any
 
 from schemas.topics import Topic, topic_name, topics
 from services.domain.spec import Spec, SpecError, duration, parse, spec_hash
-from services.runtime import history
+from services.runtime import clients, history
 from services.runtime import topics as kafka_topics
 from services.runtime.settings import Settings, from_environment
 from services.runtime.stage import Opener, Stage
 
 _MILLISECOND = timedelta(milliseconds=1)
+_HISTORY_S = 60
+"""Longer than any transaction can stay open before Kafka ends it; aiokafka would wait for a broker for ever."""
 _EPILOG = """
 settings come from the environment: RIVERMILL_BROKER (host:port), RIVERMILL_REGISTRY_URL, RIVERMILL_SIGNING_KEY,
 RIVERMILL_DATA_DIR, RIVERMILL_DELIVERY (exactly_once | at_least_once), RIVERMILL_SLOT (stable name of this process, for
@@ -100,7 +103,9 @@ class Deployment:
     async def prepare(self) -> dict[str, int]:
         """:meth:`ensure_topics`, and SettingsError for a pipeline file that what lies in them cannot go on under."""
         counts = await self.ensure_topics()
-        history.require_allowed(await history.in_force(self.settings, self.name), self.spec)
+        async with clients.told(self.settings), asyncio.timeout(_HISTORY_S):
+            before = await history.in_force(self.settings, self.name)
+        history.require_allowed(before, self.spec)
         return counts
 
 

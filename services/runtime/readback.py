@@ -64,9 +64,7 @@ async def records(settings: Settings, topic: str, partition: int, start: int, en
     if start >= end:
         return
     place = TopicPartition(topic, partition)
-    consumer = clients.reader(settings, wait_ms=_WAIT_MS)
-    await consumer.start()
-    try:
+    async with clients.reading(settings, wait_ms=_WAIT_MS) as consumer:
         consumer.assign([place])
         consumer.seek(place, start)
         first = (await consumer.beginning_offsets([place]))[place]
@@ -80,8 +78,6 @@ async def records(settings: Settings, topic: str, partition: int, start: int, en
             wanted = [record for record in fetched if record.offset < end]
             if wanted:
                 yield wanted
-    finally:
-        await consumer.stop()
 
 
 async def everything(settings: Settings, topic: str, partition: int) -> AsyncIterator[list[Any]]:
@@ -97,9 +93,7 @@ async def newest(settings: Settings, topic: str, partition: int, key: bytes) -> 
     Looks backwards from the end, in stretches that grow: a key that is written often is found at once.
     """
     place = TopicPartition(topic, partition)
-    consumer = clients.reader(settings, wait_ms=_WAIT_MS)
-    await consumer.start()
-    try:
+    async with clients.reading(settings, wait_ms=_WAIT_MS) as consumer:
         consumer.assign([place])
         first = (await consumer.beginning_offsets([place]))[place]
         stop, width = (await consumer.end_offsets([place]))[place], _FIRST_STRETCH
@@ -113,8 +107,6 @@ async def newest(settings: Settings, topic: str, partition: int, key: bytes) -> 
                         found = record
             stop, width = start, width * 4
         return found
-    finally:
-        await consumer.stop()
 
 
 async def last_keys(settings: Settings, topic: str, partition: int, count: int) -> list[bytes]:

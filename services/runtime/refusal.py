@@ -7,7 +7,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from aiokafka.conn import collect_hosts, create_conn
@@ -38,30 +38,42 @@ class Refusal:
     away: bool
 
 
-async def refusal(settings: Settings, addresses: str | None = None) -> Refusal:
-    """Connect once more to the broker's addresses (or to these), and say what is wrong with each."""
+async def refusal(settings: Settings, addresses: str | None = None) -> Refusal | None:
+    """Connect to the broker's addresses (or to these), and say what is wrong with each; None once one of them answers.
+
+    That takes 4 s where nobody answers. Who has said that he speaks Kafka may be busy, and is no refusal.
+    """
     hosts = collect_hosts(addresses or settings.broker, randomize=False)
     reasons = await asyncio.gather(*(_reason(settings, host, port) for host, port, _ in hosts))
-    away = any(reason.away for reason in reasons)
-    if len(reasons) == 1:
-        return Refusal(f"it {reasons[0].told}", away)
-    told = (f"{host}:{port} {reason.told}" for (host, port, _), reason in zip(hosts, reasons, strict=True))
+    refused = [reason for reason in reasons if reason is not None]
+    if len(refused) < len(reasons):
+        return None
+    away = any(reason.away for reason in refused)
+    if len(refused) == 1:
+        return Refusal(f"it {refused[0].told}", away)
+    told = (f"{host}:{port} {reason.told}" for (host, port, _), reason in zip(hosts, refused, strict=True))
     return Refusal("; ".join(told), away)
 
 
-async def _reason(settings: Settings, host: str, port: int) -> Refusal:
+async def why(settings: Settings, addresses: str | None = None) -> Refusal:
+    """The refusal of a broker that has just failed, which may answer again."""
+    return await refusal(settings, addresses) or Refusal("it answers now: try again", away=True)
+
+
+async def _reason(settings: Settings, host: str, port: int) -> Refusal | None:
     connection = settings.kafka()
     del connection["bootstrap_servers"]
     try:
         async with asyncio.timeout(2 * _ANSWER_MS / 1000):
             opened = await create_conn(host, port, request_timeout_ms=_ANSWER_MS, **connection)
-            try:
+        try:
+            with suppress(TimeoutError):  # it has said which versions it speaks: it is merely busy
                 await opened.send(MetadataRequest([]))
-            finally:
-                opened.close()
+        finally:
+            opened.close()
     except (OSError, KafkaError, TimeoutError) as error:
         return Refusal(explained(error, settings), not isinstance(error, _SPOKEN))
-    return Refusal("answers now: try again", away=True)
+    return None
 
 
 def explained(error: BaseException, settings: Settings) -> str:
@@ -93,7 +105,7 @@ def explained(error: BaseException, settings: Settings) -> str:
         case socket.gaierror():
             told = "has a name that is not known here: check its address (RIVERMILL_BROKER, --broker)"
         case TimeoutError():
-            told = f"does not answer within {_ANSWER_MS // 1000} s: check the network, and that it speaks {protocol}"
+            told = f"does not answer within {_ANSWER_MS // 1000} s: check its address and the network, and that it speaks {protocol}"
         case KafkaConnectionError() | ConnectionResetError() | BrokenPipeError():
             told = f"closes the connection: it seems not to speak {protocol}, check RIVERMILL_SECURITY_PROTOCOL"
         case _:
@@ -101,13 +113,18 @@ def explained(error: BaseException, settings: Settings) -> str:
     return told
 
 
+_levels: list[int] = []
+
+
 @contextmanager
 def untold() -> Iterator[None]:
-    """Keep aiokafka from logging what a :func:`refusal` says better."""
+    """Keep aiokafka from logging what a :func:`refusal` says better; blocks of several tasks may overlap."""
     library = logging.getLogger("aiokafka")
-    level = library.level
+    _levels.append(library.level)
     library.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        library.setLevel(level)
+        level = _levels.pop()
+        if not _levels:  # the first one's
+            library.setLevel(level)

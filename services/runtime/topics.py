@@ -40,11 +40,8 @@ async def topic_configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dic
 
 async def message_limit(settings: Settings, topic: str) -> int:
     """The topic's ``max.message.bytes``."""
-    admin = await clients.admin(settings)
-    try:
+    async with clients.admin(settings) as admin:
         return int((await topic_configs(admin, [topic]))[topic]["max.message.bytes"])
-    finally:
-        await admin.close()
 
 
 async def ensure(settings: Settings, table: Sequence[Topic], foreign: Sequence[str] = ()) -> dict[str, int]:
@@ -53,8 +50,7 @@ async def ensure(settings: Settings, table: Sequence[Topic], foreign: Sequence[s
     ``foreign`` are a producer's own raw topics: they must exist, with any number of partitions; the dead-letter topic is
     made to take the largest of their messages.
     """
-    admin = await clients.admin(settings)
-    try:
+    async with clients.admin(settings) as admin:
         counts = await partition_counts(admin, [*(topic.name for topic in table), *foreign])
         _require_foreign(settings, counts, foreign)
         largest = await _largest_message(admin, foreign)
@@ -63,8 +59,6 @@ async def ensure(settings: Settings, table: Sequence[Topic], foreign: Sequence[s
         present = [topic for topic in table if topic.name in counts]
         _check(present, counts, await topic_configs(admin, [topic.name for topic in present]))
         return counts | {topic.name: topic.partitions for topic in missing}
-    finally:
-        await admin.close()
 
 
 def _require_foreign(settings: Settings, counts: dict[str, int], foreign: Sequence[str]) -> None:

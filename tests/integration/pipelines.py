@@ -261,11 +261,8 @@ def _answers(client: httpx.Client, url: str) -> bool:
 
 async def records(deployment: Deployment, topic: str) -> list[Any]:
     """All committed records of a topic, partition by partition."""
-    admin = await clients.admin(deployment.settings)
-    try:
+    async with clients.admin(deployment.settings) as admin:
         counts = await topics.partition_counts(admin, [topic])
-    finally:
-        await admin.close()
     return [
         record
         for partition in range(counts[topic])
@@ -276,13 +273,10 @@ async def records(deployment: Deployment, topic: str) -> list[Any]:
 
 async def make_topics(deployment: Deployment, partitions: Mapping[str, int], **config: str) -> None:
     """Create topics of a producer's own."""
-    admin = await clients.admin(deployment.settings)
-    try:
+    async with clients.admin(deployment.settings) as admin:
         await admin.create_topics(
             [NewTopic(name, count, 1, topic_configs=config) for name, count in partitions.items()]
         )
-    finally:
-        await admin.close()
 
 
 async def send(deployment: Deployment, topic: str, keyed: Sequence[topic_batches.Keyed]) -> None:

@@ -8,13 +8,19 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
+from services.cli.broker import Broker
+from services.runtime import clients
+from services.runtime.clients import BrokerAwayError
 from services.runtime.launch import Deployment
+from services.runtime.settings import Settings
+from services.runtime.topics import partition_counts
 from tests.integration.pipelines import KEY, Pipeline, deployed, file, fresh_name, make_topics, until
 
 
@@ -107,6 +113,36 @@ def test_a_wrong_start_is_told_in_one_line(ended: Mapping[str, tuple[int, str]],
         assert words in error
 
 
+def test_a_broker_that_never_answers_is_told_soon(tmp_path: Path) -> None:
+    """Somebody who takes connections and says nothing is told in one line, before a client's own limit has passed."""
+    path = tmp_path / "pipeline.toml"
+    path.write_text(file(fresh_name("mute")), encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        env = {**os.environ, "RIVERMILL_BROKER": address}
+        command = [sys.executable, "-m", "services.drift", "--pipeline", str(path)]
+        done = subprocess.run(command, env=env, stderr=subprocess.PIPE, text=True, check=False, timeout=20)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert f"{address} cannot be used: it does not answer" in done.stderr
+
+
+async def ask_after(broker: Broker, ask: Callable[[AIOKafkaAdminClient], Awaitable[object]]) -> None:
+    """Kill the broker, then ask it something."""
+    async with clients.admin(Settings(broker=broker.address)) as admin:
+        await asyncio.to_thread(broker.kill)
+        await ask(admin)
+
+
+def test_a_broker_that_goes_away_while_it_is_asked_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A broker that dies while its topics are looked at is one error that names it and what to do, and no log line."""
+    with Broker(tmp_path) as broker, pytest.raises(BrokerAwayError) as told:
+        asyncio.run(ask_after(broker, lambda admin: partition_counts(admin, ["orders"])))
+    assert broker.address in str(told.value)
+    assert "refuses connections: check that it runs" in str(told.value)
+    assert not caplog.records
+
+
 def test_a_port_in_use_is_told(tmp_path: Path) -> None:
     """A registry whose port another process has ends with a non-zero exit code and says which port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -131,13 +167,18 @@ def test_a_wrong_registry_token_ends_the_learner(pipeline: Pipeline) -> None:
     pipeline.start("registry", RIVERMILL_REGISTRY_TOKEN="the-right-token")
     pipeline.wait_ready()
     pipeline.start("learner", arguments=("--role", "train"), RIVERMILL_REGISTRY_TOKEN="another-token")
-    assert pipeline.processes["learner"].running.wait(60) == 2
-    lines = [json.loads(line) for line in pipeline.last_words("learner").splitlines()]
+    assert "RIVERMILL_REGISTRY_TOKEN" in last_error(pipeline, "learner")
+
+
+def last_error(pipeline: Pipeline, name: str) -> str:
+    """Why a process ended with exit code 2: in its last line, once, and without a traceback."""
+    assert pipeline.processes[name].running.wait(60) == 2
+    lines = [json.loads(line) for line in pipeline.last_words(name).splitlines()]
     told = [line for line in lines if line["level"] in {"error", "critical"}]
     assert [line["event"] for line in told].count("service ends") == 1
-    assert "RIVERMILL_REGISTRY_TOKEN" in told[-1]["error"], told
     assert "exception" not in told[-1]
     assert lines[-1] == told[-1]
+    return str(told[-1]["error"])
 
 
 def test_foreign_topics_may_have_any_shape(pipeline: Pipeline) -> None:

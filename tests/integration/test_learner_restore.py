@@ -57,12 +57,9 @@ async def snapshot_offset(pipeline: Pipeline) -> int:
 async def forget_before(pipeline: Pipeline, offset: int) -> None:
     """Delete the examples before an offset, so that nobody can fold them again."""
     deployment = pipeline.deployment
-    admin = await clients.admin(deployment.settings)
-    try:
+    async with clients.admin(deployment.settings) as admin:
         place = TopicPartition(deployment.topic("examples"), 0)
         await admin.delete_records({place: RecordsToDelete(before_offset=offset)})
-    finally:
-        await admin.close()
 
 
 async def newest_live(pipeline: Pipeline, offset: int) -> LiveParameters:

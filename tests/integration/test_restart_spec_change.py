@@ -138,13 +138,10 @@ def test_a_start_leaves_no_offsets_behind(pipeline: Pipeline) -> None:
     """Each start has a group of its own on the control topics; having read them, it has committed nothing."""
 
     async def committed() -> list[dict[Any, Any]]:
-        admin = await clients.admin(pipeline.deployment.settings)
-        try:
+        async with clients.admin(pipeline.deployment.settings) as admin:
             groups = [name for name, _ in await admin.list_consumer_groups()]
             own = [name for name in groups if re.fullmatch(rf"{pipeline.deployment.name}\.\w+\.[0-9a-f]{{32}}", name)]
             return [await admin.list_consumer_group_offsets(name) for name in own]
-        finally:
-            await admin.close()
 
     found = asyncio.run(committed())
     assert len(found) >= len(SERVICES)
