@@ -11,7 +11,7 @@ from pathlib import Path
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.store import HTTPStore, LocalStore, ObjectStore, from_url
 
 from services.registry.refusals import Damaged
 from services.runtime.settings import SettingsError
@@ -64,12 +64,16 @@ def open_blobs(location: str) -> Blobs:
     """Open a folder (made if absent) or an object store's URL; SettingsError says what is wrong with it."""
     try:
         if "://" in location:
-            return Blobs(from_url(location))
+            store = from_url(location)
+            if isinstance(store, HTTPStore):
+                raise ValueError("a web server keeps nothing")
+            return Blobs(store)
         folder = Path(location).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         return Blobs(LocalStore(folder, automatic_cleanup=True))
     except (BaseError, OSError, ValueError) as error:
+        why = str(error).partition("\n")[0]  # the store's state follows
         raise SettingsError(
-            f"RIVERMILL_BLOBS is {location!r} and cannot be used ({error}): expected a folder that can be written to, "
+            f"RIVERMILL_BLOBS is {location!r} and cannot be used ({why}): expected a folder that can be written to, "
             "or a URL such as s3://bucket/prefix"
         ) from error

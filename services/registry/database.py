@@ -9,13 +9,14 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL, Connection
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
 from services.runtime.settings import SettingsError
 
 _MIGRATION_LOCK = 7_246_152_019
 _BUSY_SECONDS = 30
+_CONNECT_SECONDS = 4
 _EXPECTED = (
     "sqlite:///path/to/registry.sqlite or postgresql://user@host/database (the password may come from PGPASSWORD)"
 )
@@ -42,15 +43,14 @@ class Database:
 def open_database(url: str) -> Database:
     """Connect and migrate to the newest schema; SettingsError says what is wrong with the database."""
     location = _location(url)
-    engine = create_engine(location, pool_pre_ping=location.get_backend_name() != "sqlite")
-    if engine.dialect.name == "sqlite":
-        _use_sqlite(engine)
+    engine = _engine(location)
     try:
         migrate(engine)
     except SQLAlchemyError as error:
         engine.dispose()
+        why = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]  # psycopg gives hints, too
         raise SettingsError(
-            f"the registry's database {location.render_as_string(hide_password=True)} cannot be used: {error}. "
+            f"the registry's database {location.render_as_string(hide_password=True)} cannot be used: {why}. "
             "Check RIVERMILL_REGISTRY_DATABASE, that the server runs and that its user may create tables"
         ) from error
     return Database(engine)
@@ -84,8 +84,20 @@ def _location(url: str) -> URL:
     try:
         Path(location.database).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SettingsError(f"the folder of the database {location.database} cannot be made: {error}") from error
+        raise SettingsError(
+            f"the folder of the database {location.database} cannot be made ({error}): set RIVERMILL_DATA_DIR or "
+            "RIVERMILL_REGISTRY_DATABASE to a place that can be written"
+        ) from error
     return location
+
+
+def _engine(location: URL) -> Engine:
+    if location.get_backend_name() != "sqlite":
+        limit = {} if "connect_timeout" in location.query else {"connect_timeout": _CONNECT_SECONDS}
+        return create_engine(location, pool_pre_ping=True, connect_args=limit)
+    engine = create_engine(location)
+    _use_sqlite(engine)
+    return engine
 
 
 def _use_sqlite(engine: Engine) -> None:

@@ -65,6 +65,17 @@ WRONG = {
         "registry", ["RIVERMILL_REGISTRY_DATABASE"], env={"RIVERMILL_REGISTRY_DATABASE": "mysql://x"},
         arguments=["--port", "0"],
     ),
+    "no-database": Wrong(
+        "registry", ["postgresql+psycopg://127.0.0.1:1/x", "Connection refused", "RIVERMILL_REGISTRY_DATABASE"],
+        env={"RIVERMILL_REGISTRY_DATABASE": "postgresql://127.0.0.1:1/x"}, arguments=["--port", "0"],
+    ),
+    "blobs": Wrong(
+        "registry", ["RIVERMILL_BLOBS is 'ftp://x'", "s3://"], env={"RIVERMILL_BLOBS": "ftp://x"}, arguments=["--port", "0"],
+    ),
+    "blobs-of-a-web-server": Wrong(
+        "registry", ["RIVERMILL_BLOBS is 'https://x'", "s3://"], env={"RIVERMILL_BLOBS": "https://x"},
+        arguments=["--port", "0"],
+    ),
 }  # fmt: skip
 
 
