@@ -64,11 +64,11 @@ def _pid_file(data_dir: Path) -> Path:
 
 
 def _running(data_dir: Path) -> Running | None:
-    """What the pid file says, if a living broker holds the directory (else it is left from a crash)."""
+    """What the pid file says, if there is one and a living broker holds the directory (else it is left from a crash)."""
     try:
         content = _pid_file(data_dir).read_bytes()
         return msgspec.json.decode(content, type=Running) if in_use(data_dir / "kafka") else None
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError):
         return None
 
 

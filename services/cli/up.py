@@ -75,6 +75,9 @@ async def _run(supervisor: Supervisor, console: Console) -> None:
 
 
 async def _stop(supervisor: Supervisor, say: Callable[[str], None]) -> None:
-    say("stopping")
+    runs = bool(supervisor.pids)
+    if runs:
+        say("stopping")
     await supervisor.stop()
-    say("stopped")
+    if runs:
+        say("stopped")

@@ -40,7 +40,7 @@ def _train(deployment: Deployment, counts: dict[str, int]) -> Stage:
 
     async def open_fold(lane: int, checkpoint: Checkpoint | None) -> Driver:  # noqa: ARG001 - a fold has one lane
         client = RegistryClient(settings.registry_url, token=settings.registry_token, actor="learner")
-        cache = SnapshotCache(settings.data_dir / "snapshots" / deployment.name, client)
+        cache = SnapshotCache(settings.folder("snapshots", deployment.name), client)
         return await open_train(deployment, client, cache, checkpoint)
 
     examples = deployment.topic("examples")

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Literal, cast, get_args
 from urllib.parse import urlsplit
 
@@ -61,6 +62,19 @@ class Settings:
                 "(`rivermill up` makes one for you)."
             )
         return tuple(key for key in (self.signing_key, self.signing_key_previous) if key)
+
+    def folder(self, *names: str) -> Path:
+        """A folder within the data directory, made if absent; SettingsError when it cannot be written."""
+        path = self.data_dir.joinpath(*names)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=path):
+                return path
+        except OSError as error:
+            raise SettingsError(
+                f"the data directory {self.data_dir} cannot be used ({error}): set RIVERMILL_DATA_DIR to one that can be "
+                "written"
+            ) from error
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """TLS as configured, or None for the plain protocols."""

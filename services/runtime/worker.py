@@ -57,8 +57,6 @@ def _credentials(settings: Settings) -> Any:
 
 def make_app(service: str, pipeline: str, settings: Settings) -> Any:
     """The Faust app of one process start: no tables, no leader topic, nothing declared, loopback unless told."""
-    directory = settings.data_dir / "faust" / service
-    directory.mkdir(parents=True, exist_ok=True)
     return faust.App(
         f"{pipeline}.{service}.{uuid.uuid4().hex}",
         broker=";".join(f"kafka://{address.strip()}" for address in settings.broker.split(",")),
@@ -68,7 +66,7 @@ def make_app(service: str, pipeline: str, settings: Settings) -> Any:
         topic_disable_leader=True,
         topic_allow_declare=False,
         store="memory://",
-        datadir=str(directory),
+        datadir=str(_folder(service, settings)),
         web_bind=settings.bind,
         web_host=settings.bind,
         web_port=settings.web_port or DEFAULT_PORTS[service],
@@ -76,6 +74,10 @@ def make_app(service: str, pipeline: str, settings: Settings) -> Any:
         worker_redirect_stdouts=False,
         stream_wait_empty=False,
     )
+
+
+def _folder(service: str, settings: Settings) -> Path:
+    return settings.folder("faust", service)
 
 
 def _follow(app: Any, topic: str, handle: Handler) -> None:
@@ -209,6 +211,7 @@ def start(service: str, pipeline: Path, wire: Wiring) -> NoReturn:
     try:
         deployed = launch.deployment(pipeline)
         logs.configure(service, deployed.settings.log_level, deployed.settings.log_format)
+        _folder(service, deployed.settings)  # before anything is asked of Kafka
         stages, follow = wire(deployed, asyncio.run(deployed.prepare()))
     except (SpecError, OperatorError) as error:
         fail(service, error)

@@ -78,7 +78,7 @@ def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage
     """The stage ``score``, and the handlers of ``models`` and ``parameters``."""
     spec, settings = deployment.spec, deployment.settings
     client = RegistryClient(settings.registry_url, token=settings.registry_token, actor="scoring")
-    cache = SnapshotCache(settings.data_dir / "snapshots" / deployment.name, client)
+    cache = SnapshotCache(settings.folder("snapshots", deployment.name), client)
     follower = Follower(deployment.name, settings.signing_keys, cache)
     loading: list[asyncio.Task[None]] = []
     catalogue.prepare(spec.model.candidates)

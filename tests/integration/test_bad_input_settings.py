@@ -69,6 +69,13 @@ WRONG = {
         "registry", ["postgresql+psycopg://127.0.0.1:1/x", "Connection refused", "RIVERMILL_REGISTRY_DATABASE"],
         env={"RIVERMILL_REGISTRY_DATABASE": "postgresql://127.0.0.1:1/x"}, arguments=["--port", "0"],
     ),
+    "data-directory": Wrong(
+        "cleaning", ["the data directory", "RIVERMILL_DATA_DIR"], env={"RIVERMILL_DATA_DIR": f"{__file__}/below"},
+    ),
+    "registry-data-directory": Wrong(
+        "registry", [f"{__file__}/below", "RIVERMILL_DATA_DIR"], env={"RIVERMILL_DATA_DIR": f"{__file__}/below"},
+        arguments=["--port", "0"],
+    ),
     "blobs": Wrong(
         "registry", ["RIVERMILL_BLOBS is 'ftp://x'", "s3://"], env={"RIVERMILL_BLOBS": "ftp://x"}, arguments=["--port", "0"],
     ),
@@ -122,6 +129,18 @@ def test_a_wrong_start_is_told_in_one_line(ended: Mapping[str, tuple[int, str]],
     assert error.startswith(f"{WRONG[case].service}: ")
     for words in WRONG[case].says:
         assert words in error
+
+
+@pytest.mark.parametrize("command", ["up {}", "demo", "topics {} --create", "status {}", "broker start"])
+def test_a_data_directory_that_cannot_be_used_is_told(tmp_path: Path, command: str) -> None:
+    """Every command ends with exit code 2 and one line on a data directory below a file, whatever it wanted there."""
+    path = tmp_path / "pipeline.toml"
+    path.write_text(file(fresh_name("below")), encoding="utf-8")
+    env = {**os.environ, "RIVERMILL_DATA_DIR": str(path / "below"), "RIVERMILL_BROKER": "127.0.0.1:1"}
+    words = [sys.executable, "-m", "services.cli", *command.format(path).split()]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
 
 
 def test_a_broker_that_never_answers_is_told_soon(tmp_path: Path) -> None:
