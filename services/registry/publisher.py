@@ -27,8 +27,9 @@ from services.registry.metrics import (
     PUBLISH_FAILURES,
     PUBLISHED,
 )  # fmt: skip
-from services.runtime.clients import close_producer, transactional_producer
-from services.runtime.settings import Settings, SettingsError
+from services.runtime.clients import close_producer, require_broker, transactional_producer
+from services.runtime.errors import OperatorError
+from services.runtime.settings import Settings
 
 _log = structlog.get_logger()
 _TICK_SECONDS = 1.0
@@ -36,7 +37,9 @@ _PUBLISH_SECONDS = 10.0
 _RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 5.0
 _FENCED_SECONDS = 30.0
-_TROUBLE = (KafkaError, SettingsError, OSError, TimeoutError, SQLAlchemyError)
+_TOLD_AGAIN = 8
+"""A trouble that lasts is told anew when it has come so many times as often as when it was told last."""
+_TROUBLE = (KafkaError, OperatorError, OSError, TimeoutError, SQLAlchemyError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Publisher:
         self._kafka = kafka
         self._woken = asyncio.Event()
         self._producer: Any = None
+        self._tell_at = 1
         self._compared: set[str] = set()
         self._offsets: dict[str, int] = {}
         self.delivery = Delivery("unset") if kafka is None else Delivery("away", "not connected yet")
@@ -64,7 +68,7 @@ class Publisher:
         self._woken.set()
 
     async def run(self) -> None:
-        """Publish until cancelled; trouble with broker or database is logged once, waited out, and retried."""
+        """Publish until cancelled; trouble with broker or database is told ever more seldom, waited out, and retried."""
         failures = 0
         try:
             while True:
@@ -87,9 +91,12 @@ class Publisher:
     async def _failed(self, error: BaseException, failures: int) -> None:
         PUBLISH_FAILURES.inc()
         BROKER_CONNECTED.set(0)
-        if failures == 1:
-            _log.warning("alias records wait", error=f"{type(error).__name__}: {error}")
-        self.delivery = Delivery("away", f"{type(error).__name__}: {error}")
+        why = str(error) if isinstance(error, OperatorError) else f"{type(error).__name__}: {error}"
+        self._tell_at = 1 if failures == 1 else self._tell_at
+        if failures == self._tell_at:
+            self._tell_at *= _TOLD_AGAIN
+            _log.warning("alias records wait", error=why, failures=failures)
+        self.delivery = Delivery("away", why)
         await self._close()
         pause = min(_RETRY_SECONDS * 2 ** min(failures - 1, 8), _LONGEST_RETRY_SECONDS)
         await asyncio.sleep(_FENCED_SECONDS if isinstance(error, ProducerFenced) else pause)
@@ -121,6 +128,7 @@ class Publisher:
 
     async def _connect(self, kafka: Settings) -> None:
         """Fence whoever published before, then compare every model's aliases with its topic."""
+        await require_broker(kafka)  # says what is wrong; the producer's own start would log that, and tell less
         identity = await asyncio.to_thread(outbox.identity, self._database)
         self._producer = transactional_producer(kafka, f"rivermill.registry.{identity}")
         await self._producer.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,10 +25,10 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def running(folder: Path, log: int = subprocess.DEVNULL, **env: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    process = subprocess.Popen([*COMMAND, "--port", str(port)], env=environment(folder), stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*COMMAND, "--port", str(port)], env=environment(folder, **env), stderr=log)
     try:
         url = f"http://127.0.0.1:{port}"
         for attempt in stamina.retry_context(on=httpx.TransportError, attempts=200, wait_max=0.2, timeout=60):
@@ -45,6 +46,26 @@ def test_signal_stops_it_cleanly(tmp_path: Path, stop: signal.Signals) -> None:
     with running(tmp_path) as (process, _):
         process.send_signal(stop)
         assert process.wait(10) == 0
+
+
+def test_a_broker_that_stays_away_is_told_once(tmp_path: Path) -> None:
+    """The registry serves without its broker, readiness says what is wrong with it, and attempts leave no more lines."""
+    with (
+        (tmp_path / "log").open("wb") as log,
+        running(tmp_path, log.fileno(), RIVERMILL_BROKER="127.0.0.1:1") as (_, url),
+    ):
+        for attempt in stamina.retry_context(on=AssertionError, attempts=200, wait_max=0.2, timeout=60):
+            with attempt:
+                failures = re.search(
+                    r"^rivermill_\w*publish_failures_total (\S+)", httpx.get(f"{url}/metrics").text, re.MULTILINE
+                )
+                assert failures
+                assert float(failures[1]) >= 3
+        ready = httpx.get(f"{url}/readyz").json()
+    assert (ready["ready"], ready["broker"]) == (True, "away")
+    assert "127.0.0.1:1 cannot be used: it refuses connections" in ready["error"]
+    told = [line for line in (tmp_path / "log").read_text().splitlines() if "127.0.0.1:1" in line]
+    assert len([line for line in told if "refuses" in line or "Unable" in line]) == 1, told
 
 
 def test_what_was_acknowledged_survives_kill(tmp_path: Path) -> None:
