@@ -24,7 +24,7 @@ from services.learner.core.train import Train
 from services.learner.core.uuid7 import RANDOM_BITS, uuid7
 from services.runtime import history, metrics, readback
 from services.runtime.launch import Deployment
-from services.runtime.registry_client import RegistryClient, RegistryError, RegistryUnavailable
+from services.runtime.registry_client import NoRegistry, RegistryClient, RegistryError, RegistryUnavailable
 from services.runtime.settings import SettingsError
 from services.runtime.snapshots import SnapshotCache
 from services.runtime.stage import Driver
@@ -226,11 +226,13 @@ def _name(kept: Mapping[str, Kept]) -> str:
 
 
 async def _taken(ask: Callable[[], Awaitable[_T]]) -> _T:
-    """Ask the registry until it answers; SettingsError when it refuses, which waiting does not mend."""
+    """Ask the registry until it answers; SettingsError when it refuses or is none, which waiting does not mend."""
     told = False
     while True:
         try:
             return await ask()
+        except NoRegistry as error:
+            raise SettingsError(str(error)) from error
         except RegistryUnavailable as error:
             if not told:
                 _log.warning("the registry is away; trying again until it is back", error=str(error))

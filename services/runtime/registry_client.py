@@ -37,6 +37,8 @@ _T = TypeVar("_T")
 _ANSWER_BYTES = 16 * 1024 * 1024
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
+_GATEWAY_ERRORS = (502, 503, 504)
+"""What proxies say of a registry that is away."""
 
 
 class RegistryError(Exception):
@@ -49,6 +51,10 @@ class RegistryError(Exception):
 
 class RegistryUnavailable(RegistryError):  # noqa: N818 - says what it is
     """The registry cannot be reached, or failed, also after the last attempt."""
+
+
+class NoRegistry(RegistryUnavailable):
+    """Who fails there, also after the last attempt, speaks otherwise than a registry and the proxies before one."""
 
 
 class SnapshotRefused(RegistryError):  # noqa: N818 - says what it is
@@ -201,16 +207,17 @@ async def _bounded(response: httpx.Response, max_bytes: int, url: str) -> bytes:
 
 
 def _refusal(response: httpx.Response, body: bytes) -> RegistryError:
-    status = response.status_code
+    status, ours = response.status_code, True
     try:
         problem = msgspec.json.decode(body, type=Problem)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         told = "That is no registry's answer: check RIVERMILL_REGISTRY_URL, and what stands before the registry"
-        problem = Problem(status, response.reason_phrase or "no reason given", told)
+        problem, ours = Problem(status, response.reason_phrase or "no reason given", told), False
     words = ". ".join(filter(None, (problem.title, problem.detail)))
     message = f"{response.request.method} {response.request.url}: {status} {words}"
     if status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR:
-        return RegistryUnavailable(message, status)
+        known = ours or status == _TOO_MANY_REQUESTS or status in _GATEWAY_ERRORS
+        return RegistryUnavailable(message, status) if known else NoRegistry(message, status)
     return RegistryError(message, status)
 
 

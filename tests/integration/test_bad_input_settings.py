@@ -8,8 +8,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -200,10 +202,24 @@ def test_a_wrong_registry_token_ends_the_learner(pipeline: Pipeline) -> None:
     assert "RIVERMILL_REGISTRY_TOKEN" in last_error(pipeline, "learner")
 
 
+def test_a_web_server_that_is_no_registry_ends_the_learner(pipeline: Pipeline) -> None:
+    """A learner whose registry's URL is that of another server ends with exit code 2; its last line names the setting."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:  # 501 to whatever it is asked
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        pipeline.start("learner", arguments=("--role", "train"), RIVERMILL_REGISTRY_URL=url)
+        try:
+            told = last_error(pipeline, "learner")
+        finally:
+            server.shutdown()
+    assert "check RIVERMILL_REGISTRY_URL" in told
+    assert url in told
+
+
 def last_error(pipeline: Pipeline, name: str) -> str:
     """Why a process ended with exit code 2: in its last line, once, and without a traceback."""
     assert pipeline.processes[name].running.wait(60) == 2
-    lines = [json.loads(line) for line in pipeline.last_words(name).splitlines()]
+    lines = [json.loads(line) for line in pipeline.processes[name].log.read_text(encoding="utf-8").splitlines()]
     told = [line for line in lines if line["level"] in {"error", "critical"}]
     assert [line["event"] for line in told].count("service ends") == 1
     assert "exception" not in told[-1]

@@ -11,7 +11,13 @@ import pytest
 import stamina
 
 from services.domain.registry_api import SetAlias
-from services.runtime.registry_client import RegistryClient, RegistryError, RegistryUnavailable, SnapshotRefused
+from services.runtime.registry_client import (
+    NoRegistry,
+    RegistryClient,
+    RegistryError,
+    RegistryUnavailable,
+    SnapshotRefused,
+)
 from tests.unit.registry.serving import digest, manifest, serving
 
 
@@ -75,6 +81,22 @@ def test_refusals_carry_the_registrys_words(url: str) -> None:
                 await client.model("../../etc")
 
     asyncio.run(ask())
+
+
+@pytest.mark.parametrize(("status", "kind"), [("501 Unsupported method", NoRegistry), ("500 Oops", NoRegistry),
+                                              ("503 Away", RegistryUnavailable), ("301 Moved", RegistryError)])  # fmt: skip
+def test_an_answer_that_is_no_registrys_names_the_setting(status: str, kind: type[RegistryError]) -> None:
+    """Whoever answers otherwise than a registry is told apart from one that is away, and the setting is named."""
+
+    async def ask() -> None:
+        html = http(status, b"<html></html>")
+        async with answering(html, html) as address, RegistryClient(address, attempts=2) as client:
+            with pytest.raises(RegistryError, match="RIVERMILL_REGISTRY_URL") as refused:
+                await client.put_spec("0" * 16, "{}")
+            assert type(refused.value) is kind
+
+    with stamina.set_testing(True, attempts=2):
+        asyncio.run(ask())
 
 
 def test_snapshot_is_bounded_and_checked(url: str) -> None:
