@@ -195,5 +195,34 @@ def test_nothing_expires_whose_label_lay_in_the_log(growth: list[tuple[str, int,
             assert missed == []
 
 
+@settings(max_examples=200)
+@given(
+    labels=st.lists(st.tuples(st.integers(0, 3), st.integers(0, HORIZON), st.booleans()), max_size=20),
+    reads=st.lists(st.tuples(st.integers(0, 1), st.integers(1, 6), st.booleans()), max_size=15),
+    spill_after=st.sampled_from([1, 3, 1000]),
+)
+def test_what_is_believed_of_an_event_does_not_depend_on_which_input_runs_ahead(
+    labels: list[tuple[int, int, bool]], reads: list[tuple[int, int, bool]], spill_after: int
+) -> None:
+    """While both logs grow, either may be read far ahead of the other, with restarts anywhere. A label may so be one that
+    was superseded or corrected, but each prediction is labelled once, and what was learned of it last is its last label.
+    """
+    logs = (
+        [prediction(number, f"id{number}", 0) for number in range(3)],
+        [label(number, f"id{which}", minutes, value) for number, (which, minutes, value) in enumerate(labels)],
+    )
+    lane = Lane(*logs, spill_after=spill_after)
+    for rank, count, restart in [*reads, (0, len(logs[0]), False), (1, len(logs[1]), False)]:
+        if restart:
+            lane.restart()
+        start = list(lane.read.values())[rank]
+        lane.process(logs[rank][start : start + count])
+        assert_balanced(lane.core)
+    last = {f"id{which}".encode(): value for which, _, value in labels if which < len(logs[0])}
+    assert {key: msgspec.json.decode(value or b"")["label"] for key, value in lane.examples} == last
+    assert sorted(one.event_id.encode() for one in _decoded(lane) if one.state == "labelled") == sorted(last)
+    assert lane.core.totals["orphan"] == 0
+
+
 def _decoded(lane: Lane) -> list[Outcome]:
     return [msgspec.json.decode(record.value or b"", type=Outcome) for record in lane.outcomes]
