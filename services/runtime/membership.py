@@ -10,7 +10,7 @@ import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from services.runtime import clients, metrics
+from services.runtime import clients, metrics, topics
 from services.runtime.assignor import LaneAssignor
 from services.runtime.errors import OperatorError
 from services.runtime.lane import Lane
@@ -19,6 +19,7 @@ from services.runtime.transactions import FencedError
 
 _POLL_S = 1.0
 _FENCED_GRACE_S = 15.0
+_ANSWER_S = 10.0
 _OVERTAKEN_S = 3.0
 """How long a lane that began before the last assignment and was fenced after it waits for another one."""
 _log = structlog.get_logger()
@@ -105,14 +106,31 @@ class Membership(ConsumerRebalanceListener):
         places = [TopicPartition(topic, p) for topic, count in self.stage.counts.items() for p in range(count)]
         while True:
             try:
-                ends = await self._consumer.end_offsets(places)
-            except KafkaError as error:
+                async with asyncio.timeout(_ANSWER_S):  # it asks for a topic that is gone for ever
+                    ends = await self._consumer.end_offsets(places)
+            except (KafkaError, TimeoutError) as error:
                 _log.warning("cannot ask where the inputs end", stage=self.stage.name, error=repr(error))
+                await self._require_inputs()
             else:
                 self.answered_at = time.monotonic()
                 for number, lane in self.lanes.items():
                     lane.ends = {topic: ends[TopicPartition(topic, number)] for topic in lane.topics}
             await asyncio.sleep(self._look_every_s)
+
+    async def _require_inputs(self) -> None:
+        """TopicError if an input, or part of it, is no longer there; that Kafka is away passes by itself."""
+        try:
+            async with clients.admin(self.stage.settings) as admin:
+                found = await topics.partition_counts(admin, self.stage.inputs)
+        except OperatorError as error:
+            _log.warning("cannot ask whether the inputs are there", stage=self.stage.name, error=str(error))
+            return
+        for topic, count in self.stage.counts.items():
+            if (there := found.get(topic, 0)) < count:
+                raise topics.TopicError(
+                    f"the topic {topic!r} had {count} partitions and has {there}: it was deleted while {self.stage.name} "
+                    "read it. Bring it back as it was; or, to start anew without what was in it, run `rivermill reset`"
+                )
 
     def _reconcile(self) -> None:
         """Start the lanes that came, stop those that left."""

@@ -13,6 +13,7 @@ from services.runtime import clients
 from services.runtime.settings import Settings, SettingsError
 
 _TOPIC_ALREADY_EXISTS = 36
+_SIZE = "max.message.bytes"
 _CHECKED = ("cleanup.policy", "message.timestamp.type")
 
 
@@ -41,7 +42,7 @@ async def topic_configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dic
 async def message_limit(settings: Settings, topic: str) -> int:
     """The topic's ``max.message.bytes``."""
     async with clients.admin(settings) as admin:
-        return int((await topic_configs(admin, [topic]))[topic]["max.message.bytes"])
+        return int((await topic_configs(admin, [topic]))[topic][_SIZE])
 
 
 async def ensure(settings: Settings, table: Sequence[Topic], foreign: Sequence[str] = ()) -> dict[str, int]:
@@ -72,7 +73,7 @@ def _require_foreign(settings: Settings, counts: dict[str, int], foreign: Sequen
 
 async def _largest_message(admin: AIOKafkaAdminClient, foreign: Sequence[str]) -> int:
     configs = await topic_configs(admin, foreign)
-    return max((int(config.get("max.message.bytes", "0")) for config in configs.values()), default=0)
+    return max((int(config.get(_SIZE, "0")) for config in configs.values()), default=0)
 
 
 async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic], replication: int, largest: int) -> None:
@@ -96,9 +97,19 @@ async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic], replicat
 
 def _config(topic: Topic, largest: int) -> dict[str, str]:
     if topic.stream in ("deadletter", "rekeyed") and largest:
-        least = max(int(topic.config["max.message.bytes"]), largest + DEADLETTER_EXTRA_BYTES)
-        return {**topic.config, "max.message.bytes": str(least)}
+        least = max(int(topic.config[_SIZE]), largest + DEADLETTER_EXTRA_BYTES)
+        return {**topic.config, _SIZE: str(least)}
     return topic.config
+
+
+def _check_size(topic: Topic, config: dict[str, Any]) -> None:
+    """A batch of ours is refused whole by a topic that takes less than it may have; producers know their own."""
+    written = int(topic.config.get(_SIZE, "0"))
+    if (taken := int(config.get(_SIZE, written))) < written and "producers" not in topic.written_by:
+        raise TopicError(
+            f"the topic {topic.name!r} takes messages of {taken} bytes, less than the {written} that are written to it: "
+            f"raise its {_SIZE} with kafka-configs.sh"
+        )
 
 
 def _check(present: Sequence[Topic], counts: dict[str, int], configs: dict[str, dict[str, Any]]) -> None:
@@ -117,6 +128,7 @@ def _check(present: Sequence[Topic], counts: dict[str, int], configs: dict[str, 
                 f"{topic.least_retention_ms} ms: what waits for its label could not be restored after a restart. Raise "
                 "its retention.ms, or shorten [label] horizon"
             )
+        _check_size(topic, config)
         for key in _CHECKED:
             wanted, found = topic.config.get(key), config.get(key)
             if wanted and found and set(wanted.split(",")) != set(found.split(",")):

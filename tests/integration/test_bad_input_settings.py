@@ -62,6 +62,9 @@ WRONG = {
     "stamps": Wrong(
         "cleaning", ["events.raw", "message.timestamp.type", "LogAppendTime"], edit=(NAMED, f"{NAMED}stamps-"),
     ),
+    "message-size": Wrong(
+        "scoring", ["predictions", "takes messages of 1000 bytes", "max.message.bytes"], edit=(NAMED, f"{NAMED}narrow-"),
+    ),
     "open-registry": Wrong("registry", ["RIVERMILL_REGISTRY_TOKEN"], arguments=["--host", "::", "--port", "0"]),
     "database": Wrong(
         "registry", ["RIVERMILL_REGISTRY_DATABASE"], env={"RIVERMILL_REGISTRY_DATABASE": "mysql://x"},
@@ -99,10 +102,11 @@ def ended(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str,
 
 
 async def prepare(right: Deployment) -> None:
-    """The topics as they should be, and for two other pipelines a topic as it should not."""
+    """The topics as they should be, and for three other pipelines a topic as it should not."""
     await right.ensure_topics()
     await make_topics(right, {f"short-{right.name}.predictions": 4}, **{"retention.ms": "60000"})
     await make_topics(right, {f"stamps-{right.name}.events.raw": 4})
+    await make_topics(right, {f"narrow-{right.name}.predictions": 4}, **{"max.message.bytes": "1000"})
 
 
 def start(wrong: Wrong, folder: Path, name: str, broker: str, case: str) -> subprocess.Popen[str]:
