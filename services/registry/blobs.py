@@ -7,14 +7,20 @@ calls a file. Both the folder and S3 put atomically: a reader sees all of a blob
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import obstore
-from obstore.exceptions import BaseError
-from obstore.store import HTTPStore, LocalStore, ObjectStore, from_url
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import HTTPStore, LocalStore, MemoryStore, ObjectStore, from_url
 
 from services.registry.refusals import Damaged
 from services.runtime.settings import SettingsError
+
+_OWN = ("file:", "memory:")  # no network, and no settings of it
+_PROBE = ".rivermill"
+_RETRY: dict[str, Any] = {"retry_config": {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}}
 
 
 class Blobs:
@@ -24,8 +30,11 @@ class Blobs:
         self._store = store
 
     def put(self, name: str, sha256: str, data: bytes) -> None:
-        """Store ``data``, whose digest the caller has checked; storing it again changes nothing."""
-        obstore.put(self._store, _path(name, sha256), data)
+        """Store ``data``, whose digest the caller has checked; storing it again changes nothing. BaseError if it fails."""
+        try:
+            obstore.put(self._store, _path(name, sha256), data)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"the bucket or folder is gone: {error}") from error
 
     def has(self, name: str, sha256: str, size: int) -> bool:
         """Whether the blob is there in full."""
@@ -60,14 +69,20 @@ def _path(name: str, sha256: str) -> str:
     return f"{name}/{sha256[:2]}/{sha256}"
 
 
+def _answering(store: ObjectStore) -> ObjectStore:
+    """The store, once it has taken a file: an address, a bucket or a right that is wrong shows now, not at a version."""
+    obstore.put(store, _PROBE, b"the registry may write here\n")
+    return store
+
+
 def open_blobs(location: str) -> Blobs:
     """Open a folder (made if absent) or an object store's URL; SettingsError says what is wrong with it."""
     try:
         if "://" in location:
-            store = from_url(location)
-            if isinstance(store, HTTPStore):
-                raise ValueError("a web server keeps nothing")
-            return Blobs(store)
+            store = from_url(location, **({} if location.startswith(_OWN) else _RETRY))
+            if isinstance(store, HTTPStore | MemoryStore):
+                raise ValueError("it keeps nothing")
+            return Blobs(_answering(store))
         folder = Path(location).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         return Blobs(LocalStore(folder, automatic_cleanup=True))

@@ -84,6 +84,17 @@ WRONG = {
     "blobs": Wrong(
         "registry", ["RIVERMILL_BLOBS is 'ftp://x'", "s3://"], env={"RIVERMILL_BLOBS": "ftp://x"}, arguments=["--port", "0"],
     ),
+    "no-blob-store": Wrong(
+        "registry", ["RIVERMILL_BLOBS is 's3://bucket/prefix'", "127.0.0.1:1/bucket", "error sending request"],
+        arguments=["--port", "0"], env={
+            "RIVERMILL_BLOBS": "s3://bucket/prefix", "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ALLOW_HTTP": "true",
+            "AWS_REGION": "nowhere", "AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "a secret",
+        },
+    ),
+    "blobs-in-memory": Wrong(
+        "registry", ["RIVERMILL_BLOBS is 'memory://'", "keeps nothing"], env={"RIVERMILL_BLOBS": "memory://"},
+        arguments=["--port", "0"],
+    ),
     "blobs-of-a-web-server": Wrong(
         "registry", ["RIVERMILL_BLOBS is 'https://x'", "s3://"], env={"RIVERMILL_BLOBS": "https://x"},
         arguments=["--port", "0"],
