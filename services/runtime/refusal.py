@@ -23,9 +23,11 @@ from aiokafka.protocol.metadata import MetadataRequest
 from services.runtime.settings import Settings
 
 _ANSWER_MS = 4_000
+_CLOSED = (KafkaConnectionError, ConnectionResetError, BrokenPipeError)
+_CLOSINGS = 4
+"""So often, a second apart, a connection must be closed without an answer to mean us: a broker that shuts down does it."""
 _SPOKEN = (
-    SaslAuthenticationFailed, UnsupportedSaslMechanismError, IllegalSaslStateError, KafkaConnectionError, ssl.SSLError,
-    ConnectionResetError, BrokenPipeError,
+    *_CLOSED, SaslAuthenticationFailed, UnsupportedSaslMechanismError, IllegalSaslStateError, ssl.SSLError,
 )  # fmt: skip
 """Errors by which somebody who is there refuses to speak with us."""
 
@@ -61,6 +63,16 @@ async def why(settings: Settings, addresses: str | None = None) -> Refusal:
 
 
 async def _reason(settings: Settings, host: str, port: int) -> Refusal | None:
+    error = await _tried(settings, host, port)
+    for _ in range(_CLOSINGS - 1):
+        if isinstance(error, _CLOSED):
+            await asyncio.sleep(1)
+            error = await _tried(settings, host, port)
+    return None if error is None else Refusal(explained(error, settings), not isinstance(error, _SPOKEN))
+
+
+async def _tried(settings: Settings, host: str, port: int) -> Exception | None:
+    """What keeps us from connecting, if anything does."""
     connection = settings.kafka()
     del connection["bootstrap_servers"]
     try:
@@ -72,7 +84,7 @@ async def _reason(settings: Settings, host: str, port: int) -> Refusal | None:
         finally:
             opened.close()
     except (OSError, KafkaError, TimeoutError) as error:
-        return Refusal(explained(error, settings), not isinstance(error, _SPOKEN))
+        return error
     return None
 
 
