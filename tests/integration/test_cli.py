@@ -28,10 +28,10 @@ FLIGHTS = Path("examples/flights/pipeline.toml")
 
 
 def pipeline(folder: Path, name: str) -> Path:
-    """The flights' pipeline under another name, with two partitions."""
+    """The flights' pipeline under another name."""
     text = re.sub(r'name = "flights"', f'name = "{name}"', FLIGHTS.read_text(), count=1)
     path = folder / "pipeline.toml"
-    path.write_text(text.replace("partitions = 4", "partitions = 2"))
+    path.write_text(text)
     return path
 
 

@@ -103,7 +103,7 @@ async def feed(pipeline: Pipeline) -> AsyncIterator[Feed]:
 
 def written(name: str, partitions: int) -> str:
     text = FLIGHTS.read_text(encoding="utf-8")
-    for old, new in (('name = "flights"', f'name = "{name}"'), ("partitions = 4", f"partitions = {partitions}")):
+    for old, new in (('name = "flights"', f'name = "{name}"'), ("partitions = 2", f"partitions = {partitions}")):
         assert text.count(old) == 1
         text = text.replace(old, new)
     return text

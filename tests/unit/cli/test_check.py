@@ -23,7 +23,7 @@ def test_a_pipeline_is_told_with_its_features_candidates_and_hash():
     told = described(load(FLIGHTS))
     for part in ("flights: a binary task, spec ", "10 numbers     distance", "1 boolean      holiday",
                  "hour (derived)", "6 crosses      carrier*origin", "* (logit 10/100/1000)",
-                 "2 candidates   logistic (logistic_regression)", "17 under flights.*, 4 partitions each"):  # fmt: skip
+                 "2 candidates   logistic (logistic_regression)", "17 under flights.*, 2 partitions each"):  # fmt: skip
         assert part in told
 
 
@@ -37,10 +37,10 @@ def test_a_change_is_told_with_its_kind():
 def test_a_change_that_cannot_be_is_told_with_what_to_do(tmp_path):
     """Other partitions need a new pipeline name, and the report says so."""
     other = tmp_path / "p.toml"
-    other.write_text(FLIGHTS.read_text("utf-8").replace("partitions = 4", "partitions = 8"), "utf-8")
+    other.write_text(FLIGHTS.read_text("utf-8").replace("partitions = 2", "partitions = 8"), "utf-8")
     told = compared(load(FLIGHTS), load(other))
     assert "it is another pipeline" in told
-    assert "topics.partitions: 4 → 8" in told
+    assert "topics.partitions: 2 → 8" in told
     assert "use a new pipeline name" in told
 
 
@@ -48,7 +48,7 @@ def test_foreign_topics_are_told(tmp_path):
     """A topic of the producer's own takes the place of ours."""
     other = tmp_path / "p.toml"
     other.write_text(FLIGHTS.read_text("utf-8").replace("[event]\n", '[event]\ntopic = "departures"\n'), "utf-8")
-    assert "16 under flights.*, 4 partitions each but 5 of one; events.raw is departures" in described(load(other))
+    assert "16 under flights.*, 2 partitions each but 5 of one; events.raw is departures" in described(load(other))
 
 
 def test_a_file_that_cannot_be_read_is_one_clear_error(tmp_path):
@@ -76,7 +76,7 @@ def ended(*arguments: str) -> int:
 def test_the_exit_code_says_whether_a_change_may_be_taken_up(tmp_path, capsys):
     """It is 0 for a change in place and 1 for one that needs a new pipeline name."""
     other = tmp_path / "p.toml"
-    other.write_text(FLIGHTS.read_text("utf-8").replace("partitions = 4", "partitions = 8"), "utf-8")
+    other.write_text(FLIGHTS.read_text("utf-8").replace("partitions = 2", "partitions = 8"), "utf-8")
     assert ended(str(FLIGHTS)) == 0
     assert ended(str(TREES), "--against", str(FLIGHTS)) == 0
     assert ended(str(other), "--against", str(FLIGHTS)) == 1
