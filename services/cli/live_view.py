@@ -98,7 +98,7 @@ def _model(now: Sample) -> Text:
     return Text.from_markup(
         f"\n[bold]Champion[/] {now.candidate or 'none yet'} version {now.version or 0}   "
         f"[bold]fresh[/] {_seconds(now.staleness_s)} since its newest label came in, "
-        f"{_seconds(now.freshness_median_s)} from a label to predictions (median)   "
+        f"{_seconds(now.freshness_median_s)} from a label to predictions (median)\n         "
         f"[bold]AUC[/] {_number(metrics.get('auc'))}   [bold]log loss[/] {_number(metrics.get('log_loss'))}   "
         f"[dim]on {metrics.get('examples', 0):,.0f} labels, scored before they were known[/]{away}"
     )

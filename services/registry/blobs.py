@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
@@ -18,9 +18,11 @@ from obstore.store import HTTPStore, LocalStore, MemoryStore, ObjectStore, from_
 from services.registry.refusals import Damaged
 from services.runtime.settings import SettingsError
 
-_OWN = ("file:", "memory:")  # no network, and no settings of it
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
+
 _PROBE = ".rivermill"
-_RETRY: dict[str, Any] = {"retry_config": {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}}
+_RETRY: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
 
 
 class Blobs:
@@ -79,7 +81,7 @@ def open_blobs(location: str) -> Blobs:
     """Open a folder (made if absent) or an object store's URL; SettingsError says what is wrong with it."""
     try:
         if "://" in location:
-            store = from_url(location, **({} if location.startswith(_OWN) else _RETRY))
+            store = from_url(location, retry_config=_RETRY)
             if isinstance(store, HTTPStore | MemoryStore):
                 raise ValueError("it keeps nothing")
             return Blobs(_answering(store))
