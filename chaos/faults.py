@@ -14,7 +14,9 @@ from chaos.adversary import HARMLESS, Act
 from chaos.feeder import Feeder
 from chaos.owners import Owners
 from chaos.recovery import Kill
+from services.cli.child import Child
 from services.cli.supervise import StartError, Supervisor
+from services.runtime.ending import USER_ERROR
 
 _READY_S, _AGAIN_S, _LOOK_S = 240.0, 0.25, 0.01
 
@@ -25,6 +27,10 @@ class Done(msgspec.Struct):
     act: Act
     began_ms: int
     ended_ms: int = 0
+
+
+class GivenUpError(RuntimeError):
+    """A process has ended with what only a user can put right: under chaos a fault of ours."""
 
 
 class Faults:
@@ -79,17 +85,25 @@ class Faults:
         self._killed.append((act, Kill(now_ms(), act.target, how, lanes, healthy)))
 
     async def running(self, name: str) -> asyncio.subprocess.Process:
-        """The process to strike; waits while it is just not there."""
+        """The process to strike; waits while it is just not there. GivenUpError when it will not be there again."""
         while True:
-            child = self.supervisor.children.get(name)
+            child = self._kept(name)
             if child is not None and child.process is not None and child.pid is not None:
                 return child.process
             await asyncio.sleep(_LOOK_S)
 
+    def _kept(self, name: str) -> Child | None:
+        child = self.supervisor.children.get(name)
+        if child is not None and child.exit_code == USER_ERROR:
+            raise GivenUpError(f"{name} ended and is not started again: {child.last_words()}")
+        return child
+
     async def ready(self, *names: str) -> None:
-        """Wait until processes are ready; if they are not in good time, that is noted."""
+        """Wait until processes are ready; if they are not in good time, that is noted. GivenUpError when one never will."""
         deadline = time.monotonic() + _READY_S
         while True:
+            for name in names:
+                self._kept(name)
             try:
                 await self.supervisor.ready(*names, within=deadline - time.monotonic())
             except (StartError, KeyError) as error:  # it cannot start now, or it is to be away now
@@ -105,6 +119,8 @@ class Faults:
         self.done.append(done)
         try:
             await self._strikes[act.fault](self, act)
+        except GivenUpError as error:
+            self.unready.append(str(error))
         finally:
             done.ended_ms = now_ms()
 

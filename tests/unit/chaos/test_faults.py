@@ -1,0 +1,43 @@
+"""What the adversary does when its victim is not there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from chaos import script
+from chaos.adversary import Act
+from chaos.faults import Faults
+from chaos.owners import Owners
+from chaos.strikes import STRIKES
+from services.cli.child import Child, Command
+from services.cli.supervise import Supervisor
+from services.cli.watchdog import Watchdog
+
+
+def test_a_process_that_ended_for_good_is_noted_and_not_waited_for(tmp_path: Path) -> None:
+    """A strike at a process that is not started again (exit code 2) ends, with the process's own last words."""
+    pipeline = tmp_path / "pipeline.toml"
+    pipeline.write_text(script.FILE, encoding="utf-8")
+
+    async def run() -> list[str]:
+        watchdog, quiet = Watchdog(), [].append
+        supervisor = Supervisor(pipeline, tmp_path, say=quiet)
+        program = [sys.executable, "-c", "import sys; print('the setting is wrong'); sys.exit(2)"]
+        child = Child(Command("drift", program, dict(os.environ), ""), tmp_path / "log", watchdog.group, quiet)
+        supervisor.children["drift"] = child
+        child.start()
+        feeder: Any = None  # the fault does not feed
+        faults = Faults(supervisor, Owners(dict), feeder, STRIKES, quiet)
+        try:
+            async with asyncio.timeout(30):
+                await faults.carry_out([Act(0.0, "kill", "drift", 0.0, 1)])
+        finally:
+            await child.stop(5.0)
+            watchdog.dismiss()
+        return faults.unready
+
+    assert asyncio.run(run()) == ["drift ended and is not started again: the setting is wrong"]
