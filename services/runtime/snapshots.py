@@ -35,15 +35,17 @@ class SnapshotCache:
         if cached is not None:
             return cached
         blob = await self._client.snapshot(name, version, sha256, min(size, MAX_SNAPSHOT_BYTES))
-        try:
-            await self.put(blob)
-        except OSError as error:
-            _log.warning("a snapshot cannot be cached; it will be fetched again", error=str(error))
+        await self.put(blob)
         return blob
 
     async def put(self, blob: bytes) -> str:
-        """Keep the bytes; returns their sha256."""
-        return await asyncio.to_thread(self._write, blob)
+        """Keep the bytes if the folder takes them; returns their sha256."""
+        sha256 = hashlib.sha256(blob).hexdigest()
+        try:
+            await asyncio.to_thread(self._write, sha256, blob)
+        except OSError as error:
+            _log.warning("a snapshot cannot be cached; it will be fetched when it is needed", error=str(error))
+        return sha256
 
     def _path(self, sha256: str) -> Path:
         if not _SHA256.fullmatch(sha256):
@@ -61,8 +63,7 @@ class SnapshotCache:
             return None
         return blob if hashlib.sha256(blob).hexdigest() == sha256 else None
 
-    def _write(self, blob: bytes) -> str:
-        sha256 = hashlib.sha256(blob).hexdigest()
+    def _write(self, sha256: str, blob: bytes) -> None:
         path = self._path(sha256)
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
@@ -70,7 +71,6 @@ class SnapshotCache:
         temporary.replace(path)
         for stale in sorted(self._folder.iterdir(), key=_age)[_KEEP:]:
             stale.unlink(missing_ok=True)
-        return sha256
 
 
 def _age(file: Path) -> float:

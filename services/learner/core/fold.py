@@ -12,7 +12,7 @@ from schemas.examples import Control, Example, Record, Withdrawn
 from schemas.parameters import LiveParameters
 from schemas.predictions import ModelRef
 from services.domain import catalogue, live, snapshot
-from services.domain.columns import Columns
+from services.domain.columns import Columns, Row
 from services.domain.encodings import Encodings
 from services.domain.foreign import ModelError
 from services.domain.linear import Linear
@@ -24,13 +24,16 @@ from services.learner.core import prequential
 from services.learner.core.prequential import Prequential
 
 _MAX_CAUSE = 500
+HOPELESS = 100
+"""Steps that may fail one after the other: each costs an estimator a load of its last dump, up to half a second."""
 
 
 class Learner(msgspec.Struct):
-    """One candidate in the fold; ``failures`` are steps that its model refused or that failed.
+    """One candidate in the fold; ``failures`` are steps that its model refused or that failed, ``in_a_row`` the last of
+    them since a step that did not.
 
     One that has ``stopped`` learns no more and waits for the log to withdraw it. This alone of a fold's state may depend
-    on when models were written down, so nothing is published of it.
+    on when models were written down or restored, so nothing is published of it.
     """
 
     candidate: Candidate
@@ -38,6 +41,7 @@ class Learner(msgspec.Struct):
     measured: Prequential
     failures: int = 0
     stopped: Withdrawn | None = None
+    in_a_row: int = 0
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -124,14 +128,21 @@ class Fold:
         if example.corrects is None:
             self._measure(example, label)
         for learner in self.learners.values():
-            if learner.stopped is not None:
-                continue
-            try:
-                learner.failures += not learner.model.learn(row, label, example.weight)
-            except ModelError as error:
-                self._stop(learner, error)
+            if learner.stopped is None:
+                self._learn(learner, row, label, example.weight)
         self._encodings.update(features, label)
         self._canaries.append(snapshot.Canary(features, encoded, 0.0))
+
+    def _learn(self, learner: Learner, row: Row, label: float, weight: float) -> None:
+        try:
+            learned = learner.model.learn(row, label, weight)
+        except ModelError as error:
+            self._stop(learner, error)
+            return
+        learner.failures += not learned
+        learner.in_a_row = 0 if learned else learner.in_a_row + 1
+        if learner.in_a_row == HOPELESS:
+            self._stop(learner, ModelError(f"learning failed {HOPELESS} times in a row"))
 
     def _label(self, example: Example) -> float:
         label = example.label

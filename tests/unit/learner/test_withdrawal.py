@@ -11,7 +11,7 @@ from schemas.examples import Control, Example, Record, Withdrawn
 from services.domain import snapshot
 from services.domain.estimators import JOURNAL
 from services.domain.records import Output
-from services.learner.core.fold import Fold
+from services.learner.core.fold import HOPELESS, Fold
 from services.learner.core.train import Train
 from tests.unit.estimators import CANDIDATE, MOOD, SPEC, steps
 from tests.unit.records import Rec
@@ -80,6 +80,24 @@ def test_a_candidate_that_can_learn_no_more_never_stops_the_fold(moods):
     record = fold.withdrawal()
     assert record is not None
     assert record.withdrawn[0].candidate == "own"
+
+
+@pytest.mark.parametrize(
+    ("moods", "cause"),
+    [
+        (["fails"] * (HOPELESS - 1), None),
+        ([*["fails"] * (HOPELESS - 1), "", *["fails"] * (HOPELESS - 1)], None),
+        (["fails"] * HOPELESS, f"learning failed {HOPELESS} times in a row"),
+    ],
+    ids=["almost", "interrupted", "hopeless"],
+)
+def test_a_candidate_that_fails_at_every_example_is_withdrawn(moods, cause):
+    """So many failures in a row are borne, and no more: each costs a load of the model."""
+    (example,) = examples(1)
+    fold = folded([control(ALONE), *(moody(example, mood) for mood in moods)])
+    record = fold.withdrawal()
+    assert [it.cause for it in (record.withdrawn if record else [])] == ([cause] if cause else [])
+    assert fold.learners["own"].failures == moods.count("fails")
 
 
 def test_a_withdrawal_drops_the_candidate_and_nothing_else():

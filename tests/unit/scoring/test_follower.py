@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -162,3 +163,17 @@ def test_a_version_that_is_used_stays_in_the_cache(tmp_path: Path) -> None:
 
     asyncio.run(run())
     assert len(list(tmp_path.iterdir())) <= 64
+
+
+def test_a_cache_that_cannot_be_written_refuses_no_snapshot(tmp_path: Path) -> None:
+    """A full or unwritable disk costs a fetch later, not the process."""
+    folder = tmp_path / "cache"
+    folder.write_bytes(b"a file stands in its way")
+
+    async def run() -> str:
+        client = RegistryClient("http://127.0.0.1:1", attempts=1)
+        sha256 = await SnapshotCache(folder, client).put(b"version 1")
+        await client.close()
+        return sha256
+
+    assert asyncio.run(run()) == hashlib.sha256(b"version 1").hexdigest()
