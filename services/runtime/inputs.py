@@ -103,8 +103,7 @@ class Inputs:
 
     def _advance(self, merged: Sequence[Any]) -> None:
         """Positions after these records; where nothing is left in the buffer, control and aborted records are behind."""
-        for record in merged:
-            self.positions[record.topic] = record.offset + 1
+        self.positions.update({record.topic: record.offset + 1 for record in merged})
         for place, buffer in self._buffers.items():
             if not buffer:
                 self.positions[place.topic] = max(self.positions[place.topic], self._position(place))
