@@ -31,7 +31,7 @@ else
 endif
 
 test: venv ## Run all tests, on a real Kafka broker (ARGS go to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: lint unit ## Lint, types, layers, generated files and unit tests: what must be green before a commit
 
