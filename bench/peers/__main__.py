@@ -24,7 +24,8 @@ from bench.peers import report
 from bench.peers.available import why_not
 from bench.peers.catalogue import OURS, PEERS, Peer
 from bench.peers.measure import measure
-from bench.peers.session import PEERS_PYTHON, ROOT, PeerError, Session, Sizes
+from bench.peers.session import PEERS_PYTHON, PeerError, Session, Sizes
+from bench.processes import ROOT
 from bench.window import Measured
 from services.cli.broker_directory import BrokerError
 from services.cli.interrupt import until_signal

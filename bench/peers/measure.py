@@ -10,7 +10,8 @@ from bench.clock import cpu_seconds, machine_seconds
 from bench.kafka import Ends
 from bench.peers.catalogue import IN_MEMORY, Peer
 from bench.peers.check import check
-from bench.peers.session import PeerError, Session, last_words
+from bench.peers.session import PeerError, Session
+from bench.processes import last_words
 from bench.window import Measured, Sample, window
 
 _SAMPLE_EVERY_S = 0.02
@@ -27,11 +28,11 @@ async def measure(session: Session, peer: Peer, run: str) -> Measured:
     await kafka.recreate(settings, made)
     command, env = session.command(peer, run)
     async with Ends(settings, sink.name, sink.partitions) as ends:
-        process = await session.start(command, env, session.log(peer))
+        process = await session.processes.start(command, env, session.log(peer))
         try:
             samples = await _watch(session, peer, process, ends)
         finally:
-            await session.stop(process)
+            await session.processes.stop(process)
     records = await kafka.committed(settings, sink.name, sink.partitions)
     expected = session.events if peer.copies else session.predictions
     found = ((key, value) for partition in records.values() for _, key, value in partition)

@@ -67,9 +67,9 @@ class Pipeline:
         )  # fmt: skip
         await kafka.fill(settings, self.topic("models").name, [(CHAMPION.encode(), encode(record))])
 
-    def command(self) -> list[str]:
-        """How the service is started."""
-        return [sys.executable, "-m", "services.scoring", "--pipeline", str(self.path)]
+    def command(self, service: str = "scoring") -> list[str]:
+        """How a service is started."""
+        return [sys.executable, "-m", f"services.{service}", "--pipeline", str(self.path)]
 
     def environment(self, delivery: str) -> dict[str, str]:
         """Its settings, as ``rivermill up`` gives them."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,14 +13,12 @@ from bench import kafka, ten
 from bench.peers import kafka_streams
 from bench.peers.catalogue import Peer
 from bench.peers.rivermill import Pipeline, exported
+from bench.processes import ROOT, Processes, last_words
 from bench.window import Measured
 from schemas.topics import Topic
 from services.cli.broker import Broker
-from services.cli.watchdog import Watchdog
 
-ROOT = Path(__file__).parents[2]
 PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
-_STOP_S = 5.0
 
 Say = Callable[[str], None]
 
@@ -61,8 +58,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self.broker = Broker(self.folder / "broker")
-        self._watchdog = Watchdog()
-        self._running: list[asyncio.subprocess.Process] = []
+        self.processes = Processes()
 
     async def open(self) -> None:
         """Start the broker, train the model, fill the input topic, and compute the predictions to expect."""
@@ -129,44 +125,13 @@ class Session:
             str(PEERS_PYTHON), "-m", "bench.peers.in_memory", "--model", str(self.model),
             "--events", str(self._input), "--output", str(self._output), "--warm-up", str(self.sizes.warm_up),
         ]  # fmt: skip
-        process = await self.start(command, {}, self.folder / "in-memory.log", asyncio.subprocess.PIPE)
+        process = await self.processes.start(command, {}, self.folder / "in-memory.log", asyncio.subprocess.PIPE)
         told, _ = await process.communicate()
         if process.returncode:
             raise PeerError(f"the loop in memory failed: {last_words(self.folder / 'in-memory.log')}")
         return msgspec.json.decode(told, type=Measured)
 
-    async def start(
-        self, command: Sequence[str], env: Mapping[str, str], log: Path, output: int | None = None
-    ) -> asyncio.subprocess.Process:
-        """Start a process that ends with this one, whatever happens."""
-        with log.open("wb") as file:
-            process = await asyncio.create_subprocess_exec(
-                *command, cwd=ROOT, env={**os.environ, **env}, stdin=asyncio.subprocess.DEVNULL,
-                stdout=output or file, stderr=file, process_group=self._watchdog.group,
-            )  # fmt: skip
-        self._running.append(process)
-        return process
-
-    async def stop(self, process: asyncio.subprocess.Process) -> None:
-        """SIGTERM, and SIGKILL for what does not end by it."""
-        if process.returncode is None:
-            process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), _STOP_S)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-        self._running.remove(process)
-
     async def close(self) -> None:
         """Stop everything that was started."""
-        for process in list(self._running):
-            await self.stop(process)
+        await self.processes.close()
         await asyncio.to_thread(self.broker.stop)
-        self._watchdog.dismiss()
-
-
-def last_words(log: Path) -> str:
-    """The last line that a peer wrote."""
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1][:300] if lines else "it said nothing"
