@@ -1,0 +1,1 @@
+"""Manifests for Kubernetes, and what of them follows from a pipeline file."""

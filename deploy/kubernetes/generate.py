@@ -1,0 +1,93 @@
+"""Write what follows from an overlay's pipeline file: ``topics.yaml`` for Strimzi, ``scaling.yaml`` for KEDA.
+
+Run ``python -m deploy.kubernetes.generate [OVERLAY]`` after changing ``OVERLAY/pipeline.toml`` or the topic table; with
+``--check`` it writes nothing and fails when a generated file is stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deploy.kubernetes.scaling import scaled_objects, trigger_authentication
+from schemas.topics import Topic
+from services.domain.spec import SpecError
+from services.runtime.launch import Deployment, load
+from services.runtime.settings import Settings
+
+PRODUCTION = Path(__file__).parent / "overlays" / "production"
+COMMAND = "python -m deploy.kubernetes.generate"
+REPLICATION = 3
+CLUSTER = "rivermill"
+"""Name of the ``Kafka`` resource whose operator is to make the topics."""
+
+
+def deployment(overlay: Path) -> Deployment:
+    """The pipeline of an overlay, with the settings of its services that its topics depend on; raises SpecError."""
+    return Deployment(load(overlay / "pipeline.toml"), Settings(replication=REPLICATION))
+
+
+def kafka_topic(topic: Topic) -> dict[str, Any]:
+    """A row of the topic table for Strimzi's Topic Operator."""
+    return {
+        "apiVersion": "kafka.strimzi.io/v1",
+        "kind": "KafkaTopic",
+        "metadata": {"name": resource_name(topic.name), "labels": {"strimzi.io/cluster": CLUSTER}},
+        "spec": {
+            "topicName": topic.name,
+            "partitions": topic.partitions,
+            "replicas": REPLICATION,
+            "config": dict(sorted(topic.config.items())),
+        },
+    }
+
+
+def resource_name(topic: str) -> str:
+    """A name that Kubernetes takes: topics may have capitals and underscores, resources may not."""
+    return re.sub(r"[^a-z0-9.-]", "-", topic.lower())
+
+
+def generated(overlay: Path) -> dict[Path, str]:
+    """Every generated file of an overlay with the text it should have."""
+    deployed = deployment(overlay)
+    return {
+        overlay / "topics.yaml": _documents(map(kafka_topic, deployed.table())),
+        overlay / "scaling.yaml": _documents([trigger_authentication(), *scaled_objects(deployed)]),
+    }
+
+
+def _documents(resources: Iterable[dict[str, Any]]) -> str:
+    head = f"# Written by `{COMMAND}` from pipeline.toml and schemas/topics.py: change those.\n"
+    text: str = yaml.safe_dump_all(resources, sort_keys=False, width=120)
+    return head + text
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the generated files, or with ``--check`` say which are stale; the exit code."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    parser.add_argument("overlay", nargs="?", type=Path, default=PRODUCTION, help="default: %(default)s")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a generated file is stale")
+    options = parser.parse_args(arguments)
+    try:
+        files = generated(options.overlay)
+    except SpecError as error:
+        print(error, file=sys.stderr)
+        return 2
+    wrong = [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    for path in wrong:
+        print(f"{'stale' if options.check else 'written'}: {path}")
+        if not options.check:
+            path.write_text(files[path], encoding="utf-8")
+    if options.check and wrong:
+        print(f"These files follow from the pipeline file and the topic table: run `{COMMAND}` and commit.")
+    return 1 if options.check and wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
