@@ -11,19 +11,28 @@ Value = float | str | bool | None
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=False):
-    """One repair that cleaning made: ``before`` is what came (text of at most 256 characters), ``after`` what left."""
+    """One repair that cleaning made."""
 
     field: str
+    """The feature."""
     rule: str
+    """The rule's name, as in the cleaning rules."""
     before: float | str | bool | None
+    """What came, text cut to 256 characters."""
     after: float | str | bool | None
+    """What the event has now."""
 
 
 class CleanEvent(msgspec.Struct):
-    """A cleaned event. ``time`` is event time (UTC); ``spec`` the hash of the pipeline file that cleaned it."""
+    """A cleaned event."""
 
     event_id: str
+    """The record's key; an integer id in decimal."""
     time: datetime
+    """Event time."""
     features: dict[str, Value]
+    """Each feature that is read, by name; null is missing."""
     changes: list[Change]
+    """The repairs, in the order they were made."""
     spec: str
+    """Hash of the pipeline file that cleaned it."""

@@ -8,8 +8,11 @@ import msgspec
 
 
 class CleanLabel(msgspec.Struct):
-    """A label: boolean for a binary task, a finite number for regression; ``time`` is when it became known."""
+    """A cleaned label."""
 
     event_id: str
+    """The record's key: the event that it is for."""
     time: datetime
+    """When the label became known."""
     label: bool | float
+    """A boolean for a binary task, a finite number for regression."""

@@ -10,17 +10,23 @@ CHECKPOINT_MAX_BYTES = 64 * 1024
 
 
 class Checkpoint(msgspec.Struct):
-    """Where a lane stands. ``inputs`` are the next offsets to read by topic, ``low_water`` the offsets that a
-    restore reads back from. ``totals`` is public (the account is read from it); ``data`` is the stage's own.
-    ``control`` is the offset in ``examples`` of the control record in force, in training's checkpoint alone.
-    """
+    """Where a lane stands."""
 
     stage: str
+    """``clean``, ``score``, ``join``, ``train``, ``summarise`` or ``detect``."""
     lane: int
+    """The partition that the lane owns."""
     inputs: dict[str, int]
+    """Next offset to read, by topic."""
     low_water: dict[str, int]
+    """Offset that a restore reads back from, by topic."""
     watermark: datetime | None
+    """How far event time has come, or null."""
     totals: dict[str, int]
+    """Counts since the beginning; public: the account is drawn up from them."""
     snapshot: str | None
+    """The snapshots that training restores from, ``candidate=sha256`` separated by spaces; else null."""
     data: msgspec.Raw
+    """The stage's own: may change with any release."""
     control: int | None = None
+    """Offset in ``examples`` of the control record in force; training alone has it."""

@@ -17,49 +17,64 @@ class Moments(msgspec.Struct, array_like=False):
     """Count, sum and sum of squares of the present values, and how many were missing."""
 
     count: int = 0
+    """How many values."""
     sum: float = 0.0
+    """Of the values."""
     sum_sq: float = 0.0
+    """Of their squares."""
     missing: int = 0
+    """How many had no value."""
 
 
 class FeatureMoments(msgspec.Struct):
-    """How many values were present and missing, the sum of the present, and moments of the clipped ones.
-
-    A lane clips values at 4 of its standard deviations from its mean (z clipped, in the feature's own unit), so
-    that one wild value moves little; ``clipped`` and ``clipped_sq`` are sums of their distances from ``centre`` and
-    of the squares, ``scale`` is the lane's standard deviation. ``sum`` takes values at most 8 standard deviations away. ``clipped_count`` is 0 for booleans
-    and categories, and until a lane has seen enough values to clip by.
+    """Moments of a feature. A lane clips values at 4 of its standard deviations from its mean (z clipped, in the feature's
+    own unit), so that one wild value moves little.
     """
 
     count: int = 0
+    """Values present."""
     missing: int = 0
+    """Values missing."""
     sum: float = 0.0
+    """Of the values at most 8 standard deviations away."""
     clipped_count: int = 0
+    """Values clipped by; 0 for booleans and categories, and until a lane has seen enough values."""
     centre: float = 0.0
+    """The lane's mean."""
     clipped: float = 0.0
+    """Sum of the clipped values' distances from ``centre``."""
     clipped_sq: float = 0.0
+    """Sum of their squares."""
     scale: float = 0.0
+    """The lane's standard deviation."""
 
 
 class Summary(msgspec.Struct):
-    """A part of a block from lane ``lane``: ``source`` is ``predictions`` or ``examples``.
-
-    ``features`` has one entry a feature (empty for ``examples``); ``score`` the moments of the champion's score;
-    ``loss`` the moments of the log loss (or squared error) by candidate (empty for ``predictions``).
-    ``first_offset`` and ``last_offset`` name the records summarised, ``start`` and ``end`` their least and greatest
-    event times, ``watermark`` the third-greatest (one or two wild ones move nothing). ``model`` is the last record's.
-    """
+    """A part of a block, of one lane: the records from ``first_offset`` to ``last_offset``."""
 
     lane: int
+    """The partition summarised."""
     source: str
+    """``predictions`` or ``examples``."""
     first_offset: int
+    """First record summarised."""
     last_offset: int
+    """Last record summarised."""
     start: Time
+    """Least event time."""
     end: Time
+    """Greatest event time."""
     events: int
+    """How many."""
     features: dict[str, FeatureMoments]
+    """One entry a feature; empty for ``examples``."""
     score: Moments
+    """Of the champion's scores."""
     loss: dict[str, Moments]
+    """Log loss, or squared error, by candidate; empty for ``predictions``."""
     spec: str
+    """Hash of the last record's pipeline file."""
     watermark: Time
+    """The third-greatest event time: one or two wild ones move nothing."""
     model: ModelRef | None = None
+    """The last record's."""

@@ -8,8 +8,6 @@ from schemas import deadletter as names
 from schemas.topics import MAX_MESSAGE_BYTES
 from services.domain.records import Header, Incoming, Out
 
-TRUNCATED_FROM = "rivermill.truncated_from"
-"""Size in bytes of an original value too large for ``deadletter``: what is there is its beginning."""
 _MESSAGE_MAX_CHARACTERS = 1000
 _ORIGIN_PARTS = 3
 _MAX_HEADERS_BYTES = 32 * 1024
@@ -106,7 +104,7 @@ def _cut(
     key: bytes | None, value: bytes | None, headers: list[Header], reason: list[Header], most: int
 ) -> tuple[bytes | None, bytes | None, list[Header]]:
     """What of an over-sized original fits: a key or headers of more than 32 KiB each go, then the value's end."""
-    reason.append((TRUNCATED_FROM, str(_size(key, value, headers)).encode()))
+    reason.append((names.TRUNCATED_FROM, str(_size(key, value, headers)).encode()))
     key = key and key[:_MAX_HEADERS_BYTES]
     headers = headers if _size(None, None, headers) <= _MAX_HEADERS_BYTES else []
     return key, value and value[: most - _size(key, None, headers)], headers

@@ -21,7 +21,7 @@ from schemas.examples import Example, Record
 from schemas.labels import CleanLabel
 from schemas.predictions import Prediction
 from services.cli.settle import take_account
-from services.domain.deadletters import TRUNCATED_FROM, legible
+from services.domain.deadletters import legible
 from services.runtime import clients
 from tests.integration.load import START
 from tests.integration.pipelines import Pipeline, file, fresh_name, make_topics, until
@@ -216,7 +216,7 @@ def test_what_cannot_be_repaired_is_a_dead_letter_as_it_came(pipeline: Pipeline,
         assert letter.key == key_of(dirt)
         assert list(letter.headers)[: len(dirt.headers)] == [(legible(name), content) for name, content in dirt.headers]
         assert letter.value == dirt.value
-        assert TRUNCATED_FROM not in told
+        assert deadletter.TRUNCATED_FROM not in told
     assert len(letters) == len(rejected)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -18,6 +21,7 @@ from schemas.models import AliasRecord
 from services.cli.broker import Broker
 from services.registry import topic
 from services.runtime.settings import from_environment
+from tests.pages import blocks
 from tests.unit.registry.serving import post, promote, serving
 
 _T = TypeVar("_T")
@@ -164,26 +168,36 @@ def test_topic_reset_under_a_running_registry_is_filled_again(broker: str, pipel
         assert summary(on_topic(broker, pipeline_name)) == {"champion": (3, True), "challenger-sgd": (2, True)}
 
 
-def test_restored_database_goes_on_above_the_topic(broker: str, pipeline_name: str, tmp_path: Path) -> None:
-    """After an older database was restored, what it says is published above every revision that readers have seen."""
-    env = {"RIVERMILL_BROKER": broker}
-    with serving(tmp_path, env) as client:
+def test_restored_registry_goes_on_above_the_topic(broker: str, pipeline_name: str, tmp_path: Path) -> None:
+    """Backed up while it ran, lost and restored by the operator's page: what the registry then says is published above
+    every revision that readers have seen, and its snapshots are there.
+    """
+    back_up, restore = (block for _, block in blocks("operating.md", "## Backup of the registry"))
+    env, data = {"RIVERMILL_BROKER": broker}, tmp_path / ".data"
+    with serving(data, env) as client:
         post(client, pipeline_name, b"a")
         delivered(client)
-    shutil.copytree(tmp_path / "registry", tmp_path / "backup")
-    with serving(tmp_path, env) as client:
+        shell(tmp_path, back_up)
         for offset in range(1, 5):
             post(client, pipeline_name, b"%d" % offset, offset=offset)
         delivered(client)
     newest = on_topic(broker, pipeline_name)["champion"]
-    shutil.rmtree(tmp_path / "registry")
-    shutil.copytree(tmp_path / "backup", tmp_path / "registry")
-    with serving(tmp_path, env) as client:
+    (data / "registry" / "registry.sqlite").write_bytes(b"lost")
+    shutil.rmtree(data / "registry" / "blobs")
+    shell(tmp_path, restore)
+    with serving(data, env) as client:
         delivered(client)
         restored = on_topic(broker, pipeline_name)["champion"]
         assert client.get(f"/api/v1/models/{pipeline_name}").json()["revision"] == restored.revision
+        assert client.get(f"/api/v1/models/{pipeline_name}/versions/1/snapshot").content == b"a"
     assert (newest.version, restored.version) == (5, 1)
     assert restored.revision > newest.revision
+
+
+def shell(folder: Path, commands: str) -> None:
+    """Run a block of the documentation in a folder, with this Python on PATH."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(["bash", "-euc", commands], cwd=folder, env={**os.environ, "PATH": path}, check=True)
 
 
 def test_second_registry_takes_over(broker: str, pipeline_name: str, tmp_path: Path) -> None:

@@ -40,9 +40,17 @@ TABLES = {
     spec_tables.Block: "block",
 }
 """Which section of the page on the pipeline file describes which Struct."""
+RUN = {
+    ("docs/clients.md", ""): "tests/integration/test_clients.py",
+    ("docs/operating.md", "Backup of the registry"): "tests/integration/test_registry.py",
+}
+"""Pages, or sections of them, whose blocks a test runs as they stand there, and which."""
+NOT_RUN: dict[tuple[str, str], str] = {}
+"""Sections with blocks that are neither run nor only commands of this project, and why they are not run."""
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+_OWN = re.compile(r"\s*(#|$|(\.venv/bin/)?rivermill |make |(\.venv/bin/)?python -m )")
 _SETTING = re.compile(r"RIVERMILL_[A-Z0-9_]*[A-Z0-9]\b(?!_)")
 
 
@@ -197,6 +205,31 @@ def test_every_command_exists(page):
             assert set(arguments) <= targets, command
         elif program.removeprefix(".venv/bin/") == "python" and arguments[:1] == ["-m"]:
             assert importlib.util.find_spec(arguments[1]), command
+
+
+def unchecked() -> Iterator[tuple[str, str]]:
+    """Page and heading of each block that is Python, or has a command that is not this project's own."""
+    for page in PAGES:
+        text, heading = page.read_text(encoding="utf-8"), ""
+        for found in re.finditer(rf"{_FENCE.pattern}|^#+ ([^\n]+)$", text, _FENCE.flags):
+            kind, block, title = found.groups()
+            heading = title or heading
+            own = all(_OWN.match(line) for line in (block or "").replace("\\\n", " ").splitlines())
+            if kind == "python" or (kind == "sh" and not own):
+                yield str(page.relative_to(ROOT)), heading
+
+
+def test_every_other_block_is_run():
+    """What the test above does not read by the command's own parser is run by a test, or listed with a reason."""
+    found = set(unchecked())
+    listed = {place for place in found if place in RUN or (place[0], "") in RUN or place in NOT_RUN}
+    assert found - listed == set()
+    assert set(NOT_RUN) <= found
+    for (page, heading), test in RUN.items():
+        assert any(place[0] == page and heading in {"", place[1]} for place in found)
+        runs = (ROOT / test).read_text(encoding="utf-8")
+        assert Path(page).name in runs
+        assert heading in runs
 
 
 def test_the_tests_that_the_docs_name_exist():

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.deadletter import TRUNCATED_FROM
 from schemas.topics import DEADLETTER_EXTRA_BYTES, MAX_MESSAGE_BYTES
-from services.domain.deadletters import TRUNCATED_FROM, dead_letter, origin, rekeyed_headers
+from services.domain.deadletters import dead_letter, origin, rekeyed_headers
 from tests.unit.records import Rec
 
 NAMES = st.sampled_from(["a", "rivermill.rekeyed_from", "rivermill.original_key"])
