@@ -19,9 +19,9 @@ _HELP = """
 Event-driven streaming MLOps on Kafka: raw events and late labels in, live predictions out, from a model that keeps
 learning, and alerts when and why it stops being right.
 
-Begin with `rivermill demo`: it replays real flights through everything, on this machine. Then write a pipeline file
-for your own topics (examples/flights/pipeline.toml explains every key), let `rivermill check` read it, and run
-it with `rivermill up`. While one runs, `rivermill status`, `rivermill tail predictions` and `rivermill tail alerts`
+Begin with `rivermill demo`: it replays real flights through everything, on this machine. Then let `rivermill init`
+write a first pipeline file from a sample of your own events (examples/flights/pipeline.toml explains every key), let
+`rivermill check` read it, and run it with `rivermill up`. While one runs, `rivermill status`, `rivermill tail predictions` and `rivermill tail alerts`
 find it by themselves.
 """
 _EPILOGUE = "`rivermill COMMAND --help` has examples. Exit codes: 0 well, 1 not, 2 something that you can put right."
@@ -30,6 +30,7 @@ _TOLD = {
 }  # fmt: skip
 """Exceptions whose message says what happened and what to do."""
 _COMMANDS = (
+    ("init", "services.cli.init_command:init", _RUN),
     ("demo", "services.cli.demo:demo", _RUN),
     ("up", "services.cli.up:up", _RUN),
     ("produce", "services.cli.produce_command:produce", _RUN),

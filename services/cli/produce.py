@@ -9,7 +9,7 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ from services.cli.topic_batches import Keyed, ProduceError, TopicBatches, starte
 Format = Literal["csv", "jsonl"]
 _BLOCK_RECORDS = 1000
 _BLOCK_BYTES = 256 * 1024
+_LINE_MAX = 16 * 1024 * 1024
+"""Beyond any record that Kafka takes: a file without line breaks is not read into memory whole."""
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?\Z", re.ASCII)
 _LITERALS = {"": None, "true": True, "false": False}
 
@@ -59,7 +61,7 @@ async def produce(
     return count
 
 
-def records(source: str | Path, file_format: Format | None = None) -> Iterator[list[Keyed]]:
+def records(source: str | Path, file_format: Format | None = None) -> Generator[list[Keyed], None, None]:
     """The records of a file in blocks, as :func:`produce` would send them, without keys; ProduceError if it cannot."""
     chosen = file_format or _format_of(str(source))
     try:
@@ -88,6 +90,8 @@ def _json_blocks(source: io.FileIO, key_field: str | None) -> Iterator[list[Keye
     numbers = itertools.count(1)
     while chunk := source.read(_BLOCK_BYTES):
         *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > _LINE_MAX:
+            raise ProduceError(f"a line is longer than {_LINE_MAX} bytes: JSON lines have one object on each")
         if block := _keyed_lines(lines, numbers, key_field):
             yield block
     if block := _keyed_lines([rest], numbers, key_field):
@@ -116,12 +120,19 @@ def _line_key(line: bytes, number: int, key_field: str | None) -> bytes | None:
 
 def _csv_blocks(source: io.FileIO, key_field: str | None) -> Iterator[list[Keyed]]:
     text = io.TextIOWrapper(io.BufferedReader(source), encoding="utf-8-sig", newline="")
-    rows = csv.DictReader(text, strict=True)
+    rows = csv.DictReader(_csv_lines(text), strict=True)
     try:
         while block := [_csv_record(row, rows.line_num, key_field) for row in itertools.islice(rows, _BLOCK_RECORDS)]:
             yield block
     except (csv.Error, UnicodeDecodeError) as error:
         raise ProduceError(f"line {rows.line_num + 1} is not CSV in UTF-8 ({error})") from error
+
+
+def _csv_lines(text: io.TextIOWrapper) -> Iterator[str]:
+    while line := text.readline(_LINE_MAX):
+        if len(line) == _LINE_MAX:
+            raise ProduceError(f"a line is longer than {_LINE_MAX} characters: CSV has one record on each")
+        yield line
 
 
 def _csv_record(row: dict[str | Any, str | Any], number: int, key_field: str | None) -> Keyed:
