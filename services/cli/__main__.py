@@ -38,6 +38,7 @@ _COMMANDS = (
     ("backtest", "services.cli.backtest:backtest", _LOOK),
     ("check", "services.cli.check_command:check", _LOOK),
     ("status", "services.cli.status:status", _LOOK),
+    ("doctor", "services.cli.doctor_command:doctor", _LOOK),
     ("tail", "services.cli.tail:tail", _LOOK),
     ("deadletter", "services.cli.deadletters:command", _LOOK),
     ("topics", "services.cli.topics_command:topics", _LOOK),

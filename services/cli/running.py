@@ -89,6 +89,12 @@ def signing_key(data_dir: Path, env: Mapping[str, str]) -> dict[str, str]:
     return {"RIVERMILL_SIGNING_KEY_FILE": str(path.absolute())}
 
 
+def key_file(data_dir: Path) -> Path | None:
+    """The file of a signing key that was made here; None when there is none."""
+    path = (data_dir / _KEY).absolute()
+    return path if path.is_file() else None
+
+
 def free_port(wanted: int = 0) -> int:
     """``wanted`` if it is free on the loopback address, else any that is."""
     for port in (wanted, 0):

@@ -95,6 +95,15 @@ async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic], replicat
             raise TopicError(f"the topic {name!r} cannot be created (Kafka error {code}: {rest[0] if rest else ''})")
 
 
+def misshapen(topic: Topic, counts: dict[str, int], configs: dict[str, dict[str, Any]]) -> str:
+    """What is wrong with the shape of a topic that exists, and what to do; nothing if it is right."""
+    try:
+        _check([topic], counts, configs)
+    except TopicError as error:
+        return str(error)
+    return ""
+
+
 def _config(topic: Topic, largest: int) -> dict[str, str]:
     if topic.stream in ("deadletter", "rekeyed") and largest:
         least = max(int(topic.config[_SIZE]), largest + DEADLETTER_EXTRA_BYTES)

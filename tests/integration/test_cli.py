@@ -20,9 +20,11 @@ from examples.flights.data import flights
 from examples.flights.dirt import soil
 from examples.flights.replay import Replay
 from services.cli import running
+from services.cli.doctor import Finding
+from services.cli.doctor_command import examined
 from services.cli.settle import take_account, wait_settled
 from services.cli.supervise import StartError, Supervisor
-from services.runtime.settings import SettingsError
+from services.runtime.settings import Settings, SettingsError
 
 FLIGHTS = Path("examples/flights/pipeline.toml")
 
@@ -73,9 +75,69 @@ def seen(data_dir: Path) -> dict[str, Any]:
         "models": json.loads(rivermill("models", "list", "--json", data_dir=data_dir).stdout),
         "pinned": rivermill("models", "pin", "1", "a test", data_dir=data_dir).stdout,
         "log": json.loads(rivermill("models", "log", "--json", data_dir=data_dir).stdout),
+        "doctor": rivermill("doctor", data_dir=data_dir),
         "reset": rivermill("reset", "--yes", data_dir=data_dir),
         "second": rivermill("up", str(FLIGHTS), data_dir=data_dir),
     }
+
+
+def changed(path: Path, name: str, pattern: str, by: str) -> Path:
+    """The pipeline file with one thing changed, under another name."""
+    other = path.with_name(name)
+    other.write_text(re.sub(pattern, by, path.read_text(), count=1))
+    return other
+
+
+async def examined_ill(path: Path, data_dir: Path, settings: Settings) -> dict[str, list[Finding]]:
+    """What the doctor finds of the same pipeline when one thing at a time is not as it should be."""
+    nowhere = f"127.0.0.1:{running.free_port()}"
+    shaped = changed(path, "shaped.toml", "partitions = 2", "partitions = 3")
+    kept = changed(path, "kept.toml", 'horizon = "24h"', 'horizon = "900d"')
+    new = changed(path, "new.toml", 'name = "t', 'name = "u')
+    file = changed(path, "file", "", "")
+    env = {"RIVERMILL_REGISTRY_URL": settings.registry_url}
+    looks = {
+        "broker away": examined(path, [], nowhere, data_dir, env),
+        "partitions": examined(shaped, [], settings.broker, data_dir, env),
+        "retention": examined(kept, [], settings.broker, data_dir, env),
+        "new pipeline": examined(new, [], settings.broker, data_dir, env),
+        "registry away": examined(path, [], None, data_dir, {"RIVERMILL_REGISTRY_URL": f"http://{nowhere}"}),
+        "wrong key": examined(path, [], None, data_dir, env | {"RIVERMILL_SIGNING_KEY": "x" * 32}),
+        "short key": examined(path, [], None, data_dir, env | {"RIVERMILL_SIGNING_KEY": "short"}),
+        "data directory": examined(path, [], settings.broker, file, env),
+        "service away": examined(path, [f"http://{nowhere}"], None, data_dir, env),
+        "no file": examined(path.with_name("none.toml"), [], None, data_dir, env),
+    }
+    return dict(zip(looks, await asyncio.gather(*looks.values()), strict=True))
+
+
+ILL = {
+    "broker away": ("broker", "refuses connections"),
+    "partitions": ("topics", "has 2 partitions, the pipeline file wants 3"),
+    "retention": ("topics", "less than the label horizon"),
+    "registry away": ("registry", "cannot be reached"),
+    "wrong key": ("champion", "not signed with this deployment's key"),
+    "short key": ("settings", "too short"),
+    "data directory": ("data directory", "cannot be used"),
+    "service away": ("service http://127.0.0.1", "does not answer"),
+    "no file": ("pipeline file", "cannot be read"),
+}
+"""What the doctor says is wrong, by what is."""
+
+
+def assert_examined(found: dict[str, Any]) -> None:
+    """All is well with what runs; each thing that is not is named, and nothing else."""
+    lines = found["doctor"].stdout.splitlines()
+    assert found["doctor"].returncode == 0, found["doctor"]
+    assert [line[:1] for line in lines] == 14 * ["✓"], found["doctor"].stdout
+    for name, (what, told) in ILL.items():
+        said = [finding for finding in found["ill"][name] if finding.state == "wrong"]
+        assert said, name
+        assert all(finding.what.startswith(what) for finding in said), (name, said)
+        assert told in said[0].told
+    new = found["ill"]["new pipeline"]
+    assert not [finding for finding in new if finding.state == "wrong"]
+    assert any("none of the 17 is there" in finding.told for finding in new)
 
 
 @pytest.mark.timeout(300)
@@ -104,6 +166,7 @@ def test_a_supervised_pipeline_survives_kills_and_its_account_balances(
                 "cleaning", "scoring", "learner", "drift",
             }  # fmt: skip
             found = await asyncio.to_thread(seen, data_dir)
+            found["ill"] = await examined_ill(path, data_dir, deployment.settings)
             pids = list(supervisor.pids.values())
         finally:
             began = time.monotonic()
@@ -123,6 +186,7 @@ def test_a_supervised_pipeline_survives_kills_and_its_account_balances(
     assert found["models"]["aliases"]["champion"]["candidate"] == "logistic"
     assert "version 1 of logistic exactly (pinned)" in found["pinned"]
     assert found["log"][0]["reason"] == "a test"
+    assert_examined(found)
     assert found["reset"].returncode == 2
     assert "are running" in found["reset"].stderr
     assert found["second"].returncode == 2
