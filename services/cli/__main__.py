@@ -39,6 +39,7 @@ _COMMANDS = (
     ("check", "services.cli.check_command:check", _LOOK),
     ("status", "services.cli.status:status", _LOOK),
     ("doctor", "services.cli.doctor_command:doctor", _LOOK),
+    ("top", "services.cli.top:top", _LOOK),
     ("tail", "services.cli.tail:tail", _LOOK),
     ("deadletter", "services.cli.deadletters:command", _LOOK),
     ("topics", "services.cli.topics_command:topics", _LOOK),

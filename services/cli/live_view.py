@@ -1,4 +1,4 @@
-"""The demo's live view: a few tables that change in place on a terminal, plain lines anywhere else."""
+"""Live views of a pipeline, the demo's and the parts of any: tables that change in place, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -35,18 +35,25 @@ def rate(stage: str, names: Sequence[str], now: Sample, before: Sample | None) -
 
 def view(head: str, now: Sample, before: Sample | None, incidents: Mapping[str, Alert]) -> RenderableType:
     """Everything at one moment."""
-    stages = table(
-        "Stages",
-        ("stage", "records/s", "records", "lag"),
-        (
-            (word, f"{rate(stage, names, now, before):,.0f}", now.total(stage, *names), now.lag[stage])
-            for stage, word, names in _ROWS
-        ),
-        right=(1, 2, 3),
-    )
-    ledger = table("Labels", ("", ""), ((name, now.total("join", name)) for name in _LEDGER), right=(1,))
-    columns = Columns([stages, ledger, _counts("Repaired", "repaired.", now), _refused(now)], padding=(0, 3))
+    rows = [(word, f"{a_second:,.0f}", count, lag) for _, word, a_second, count, lag in stages(now, before)]
+    table_of_stages = table("Stages", ("stage", "records/s", "records", "lag"), rows, right=(1, 2, 3))
+    labels = table("Labels", ("", ""), ledger(now), right=(1,))
+    dead = table("Refused", ("", ""), refused(now, _SHOWN), right=(1,))
+    columns = Columns([table_of_stages, labels, _counts("Repaired", "repaired.", now), dead], padding=(0, 3))
     return Group(Text.from_markup(f"[bold]{head}[/]"), columns, _model(now), _incidents(incidents))
+
+
+def stages(now: Sample, before: Sample | None) -> list[tuple[str, str, float, int, int]]:
+    """Each stage: its name, what it does, records a second, records, lag."""
+    return [
+        (stage, word, rate(stage, names, now, before), now.total(stage, *names), now.lag[stage])
+        for stage, word, names in _ROWS
+    ]
+
+
+def ledger(now: Sample) -> list[tuple[str, int]]:
+    """How many labels there are, by what became of them."""
+    return [(name, now.total("join", name)) for name in _LEDGER]
 
 
 def line(head: str, now: Sample, before: Sample | None, incidents: Mapping[str, Alert]) -> str:
@@ -61,9 +68,9 @@ def line(head: str, now: Sample, before: Sample | None, incidents: Mapping[str, 
         f"{now.total('join', 'pending'):,} pending",
         f"lag {sum(now.lag.values()):,}",
         f"{now.candidate or 'no model'} v{now.version or 0}",
-        f"fresh {_seconds(now.staleness_s)} (median {_seconds(now.freshness_median_s)})",
-        f"AUC {_number(metrics.get('auc'))}",
-        f"log loss {_number(metrics.get('log_loss'))}",
+        f"fresh {seconds(now.staleness_s)} (median {seconds(now.freshness_median_s)})",
+        f"AUC {number(metrics.get('auc'))}",
+        f"log loss {number(metrics.get('log_loss'))}",
         f"{opened} incidents open",
     ]
     return "  ".join(parts) + (f"  away: {', '.join(now.missing)}" if now.missing else "")
@@ -81,15 +88,15 @@ def _counts(title: str, prefix: str, now: Sample) -> Table:
     return table(title, ("", ""), ((name, count) for count, name in found[::-1][:_SHOWN]), right=(1,))
 
 
-def _refused(now: Sample) -> Table:
+def refused(now: Sample, most: int) -> list[tuple[str, int]]:
+    """How much was refused, by rule: the ``most`` frequent ones."""
     found: dict[str, int] = {"duplicate id": now.total("clean", "duplicates")}
     for stage, totals in now.totals.items():
         for name, count in totals.items():
             if name.startswith("deadletter."):
                 rule = name.rpartition(".")[2] if stage == "clean" else f"{stage}: {name.rpartition('.')[2]}"
                 found[rule] = found.get(rule, 0) + count
-    rows = sorted(found.items(), key=lambda item: -item[1])[:_SHOWN]
-    return table("Refused", ("", ""), rows, right=(1,))
+    return sorted(found.items(), key=lambda item: -item[1])[:most]
 
 
 def _model(now: Sample) -> Text:
@@ -97,9 +104,9 @@ def _model(now: Sample) -> Text:
     away = f"   [red]away: {', '.join(now.missing)}[/]" if now.missing else ""
     return Text.from_markup(
         f"\n[bold]Champion[/] {now.candidate or 'none yet'} version {now.version or 0}   "
-        f"[bold]fresh[/] {_seconds(now.staleness_s)} since its newest label came in, "
-        f"{_seconds(now.freshness_median_s)} from a label to predictions (median)\n         "
-        f"[bold]AUC[/] {_number(metrics.get('auc'))}   [bold]log loss[/] {_number(metrics.get('log_loss'))}   "
+        f"[bold]fresh[/] {seconds(now.staleness_s)} since its newest label came in, "
+        f"{seconds(now.freshness_median_s)} from a label to predictions (median)\n         "
+        f"[bold]AUC[/] {number(metrics.get('auc'))}   [bold]log loss[/] {number(metrics.get('log_loss'))}   "
         f"[dim]on {metrics.get('examples', 0):,.0f} labels, scored before they were known[/]{away}"
     )
 
@@ -114,11 +121,13 @@ def _incidents(incidents: Mapping[str, Alert]) -> Text:
     return Text.from_markup("[bold]Incidents[/]\n" + "\n".join(lines) + "\n")
 
 
-def _seconds(value: float | None) -> str:
+def seconds(value: float | None) -> str:
+    """A time, in what reads best; a dash for one that is not known yet."""
     if value is None:
         return "–"  # noqa: RUF001 - a dash for what is not known yet
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:,.1f} s"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """A metric; a dash for one that is not known yet."""
     return "–" if value is None else f"{value:.3f}"  # noqa: RUF001 - as above

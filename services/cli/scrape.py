@@ -13,6 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 _STAGES = ("clean", "score", "join", "train", "summarise", "detect")
 _FRESHNESS = "rivermill_freshness_seconds_bucket"
 _LABEL_LAG = "rivermill_label_lag_seconds_bucket"
+_TIMED = {
+    f"rivermill_batch_{what}_seconds_{part}": (what, part)
+    for what in ("process", "commit")
+    for part in ("sum", "count")
+}
 Labels = dict[str, str]
 Buckets = dict[float, float]
 
@@ -25,7 +30,8 @@ class Process(msgspec.Struct):
 
 
 class Sample(msgspec.Struct):
-    """The services at one moment (``at``: monotonic seconds). ``totals`` and ``lag`` are by stage.
+    """The services at one moment (``at``: monotonic seconds). ``totals`` and ``lag`` are by stage; so is ``timed``, the
+    sum of seconds and the count of batches in ``process`` and in ``commit``.
 
     ``staleness_s`` is the worst scoring process's; None before its first label.
     """
@@ -41,6 +47,7 @@ class Sample(msgspec.Struct):
     label_lag_median_s: float | None = None
     prequential: dict[str, dict[str, float]] = {}
     missing: list[str] = []
+    timed: dict[str, dict[tuple[str, str], float]] = {}
 
     def total(self, stage: str, *names: str) -> int:
         """Totals of a stage, added up."""
@@ -102,6 +109,9 @@ def _take(sample: Sample, name: str, labels: Labels, value: float) -> None:
         stage[labels["what"]] = stage.get(labels["what"], 0) + int(value)
     elif name == "rivermill_lag_records":
         sample.lag[labels["stage"]] = sample.lag.get(labels["stage"], 0) + int(value)
+    elif name in _TIMED:
+        timed = sample.timed.setdefault(labels["stage"], {})
+        timed[_TIMED[name]] = timed.get(_TIMED[name], 0.0) + value
     elif name == "rivermill_served_version":
         sample.candidate, sample.version = labels["candidate"], int(value)
     elif name == "rivermill_serving_staleness_seconds":

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from services.cli.doctor_command import examined
 from services.cli.settle import take_account, wait_settled
 from services.cli.supervise import StartError, Supervisor
 from services.runtime.settings import Settings, SettingsError
+from tests.unit.cli.watching import watched
 
 FLIGHTS = Path("examples/flights/pipeline.toml")
 
@@ -140,6 +141,27 @@ def assert_examined(found: dict[str, Any]) -> None:
     assert any("none of the 17 is there" in finding.told for finding in new)
 
 
+def top_shown(path: Path, data_dir: Path, endpoints: Iterable[str]) -> tuple[list[str], int, bool]:
+    """What `rivermill top` shows of these services and one that is away, once it has read the incidents."""
+    nowhere = f"http://127.0.0.1:{running.free_port()}"
+    urls = [word for url in (*endpoints, nowhere) for word in ("--url", url)]
+    return watched([str(path), "--data-dir", str(data_dir), *urls], r"Incidents (none|\d+) open", b"q")
+
+
+def assert_watched(screen: list[str], code: int, restored: bool) -> None:
+    """The screen has all parts, the services with what they use, and the one that is away; it fits."""
+    text = "\n".join(screen)
+    assert len(screen) <= 24, text
+    assert max(map(len, screen)) <= 80, text
+    for words in ("Stages", "Labels", "Processes", "Dead letters", "Champion logistic version", "Incidents"):
+        assert words in text, text
+    assert re.search(r"predicted +[\d,]+ +[1-9][\d,]+ ", text), text
+    assert re.search(r"labelled +[1-9][\d,]+", text), text
+    assert re.search(r"127\.0\.0\.1:\d+ +\d+ +[1-9]\d* +answers", text), text
+    assert re.search(r"127\.0\.0\.1:\d+ +away", text), text
+    assert (code, restored) == (0, True)
+
+
 @pytest.mark.timeout(300)
 def test_a_supervised_pipeline_survives_kills_and_its_account_balances(
     broker: str, pipeline_name: str, tmp_path: Path
@@ -166,6 +188,7 @@ def test_a_supervised_pipeline_survives_kills_and_its_account_balances(
                 "cleaning", "scoring", "learner", "drift",
             }  # fmt: skip
             found = await asyncio.to_thread(seen, data_dir)
+            found["top"] = await asyncio.to_thread(top_shown, path, data_dir, supervisor.endpoints.values())
             found["ill"] = await examined_ill(path, data_dir, deployment.settings)
             pids = list(supervisor.pids.values())
         finally:
@@ -187,6 +210,7 @@ def test_a_supervised_pipeline_survives_kills_and_its_account_balances(
     assert "version 1 of logistic exactly (pinned)" in found["pinned"]
     assert found["log"][0]["reason"] == "a test"
     assert_examined(found)
+    assert_watched(*found["top"])
     assert found["reset"].returncode == 2
     assert "are running" in found["reset"].stderr
     assert found["second"].returncode == 2

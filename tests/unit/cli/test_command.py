@@ -36,6 +36,7 @@ def test_help_names_every_command_with_what_it_is_for(capsys: pytest.CaptureFixt
         "up",
         "status",
         "doctor",
+        "top",
         "tail",
         "topics",
         "reset",
@@ -51,7 +52,7 @@ def test_help_names_every_command_with_what_it_is_for(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("name", [
-    "init", "demo", "up", "status", "doctor", "tail", "topics", "reset", "produce", "check", "models pin", "models rollback",
+    "init", "demo", "up", "status", "doctor", "top", "tail", "topics", "reset", "produce", "check", "models pin", "models rollback",
     "deadletter list", "deadletter show", "broker start",
 ])  # fmt: skip
 def test_every_command_shows_how_it_is_typed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
