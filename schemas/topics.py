@@ -103,7 +103,7 @@ def topics(pipeline: str, partitions: int, retention_ms: int, horizon_ms: int, r
         row("alerts", "incident id", 1, _kept(365 * _DAY_MS, **limit), "schemas.alerts.Alert",
             by="drift scoring learner", to="consumers"),
         row("models", "alias", 1, _compacted(**small, **limit), "schemas.models.AliasRecord",
-            by="registry", to="scoring learner registry"),
+            by="registry", to=f"{all_services} registry"),
         row("parameters", "live", 1, live, "schemas.parameters.LiveParameters", by="learner", to="scoring"),
         row("deadletter", "as the original", n, _kept(28 * _DAY_MS, **big),
             by="cleaning scoring learner drift", to="operators"),

@@ -13,7 +13,7 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 from cyclopts import Parameter
 
 from schemas.topics import SERVICES, Topic
-from services.cli import target
+from services.cli import access_lists, target
 from services.cli.positions import STAGES
 from services.cli.terminal import SECONDS_A_DAY, console, print_json, table
 from services.runtime import clients
@@ -38,6 +38,12 @@ def topics(
     pipeline: target.Pipeline = None,
     *,
     create: Annotated[bool, Parameter(negative="", help="Create what is missing and check the shape of all.")] = False,
+    acls: Annotated[
+        bool, Parameter(negative="", help="Print what Kafka must allow each role, as commands for kafka-acls.sh.")
+    ] = False,
+    principal: Annotated[
+        str, Parameter(help="With --acls: who a role is to Kafka; {role} becomes cleaning, scoring, producers, ...")
+    ] = access_lists.PRINCIPAL,
     broker: target.BrokerOption = None,
     data_dir: target.DataDir = Settings.data_dir,
     json: target.Json = False,
@@ -45,11 +51,19 @@ def topics(
     """List the topics of a pipeline: partitions, how long records stay, who writes and who reads.
 
     With `--create` it also makes the missing ones and fails when one has the wrong shape, which is what every service
-    does when it starts.
+    does when it starts. With `--acls` it prints the access that the table gives each service, producers, consumers and
+    operators, and changes nothing.
 
     Try `rivermill topics examples/flights/pipeline.toml --create --broker 127.0.0.1:9092`.
     """
     deployment = target.deployment(pipeline, broker, data_dir)
+    if acls:
+        granted = deployment.grants()
+        if json:
+            print_json(list(access_lists.acls(granted, principal)))
+        else:
+            print(*access_lists.commands(granted, principal, deployment.settings.broker), sep="\n")
+        return 0
     if create:
         asyncio.run(deployment.ensure_topics())
     if json:

@@ -27,6 +27,7 @@ from services.registry.metrics import (
     PUBLISH_FAILURES,
     PUBLISHED,
 )  # fmt: skip
+from services.runtime import access
 from services.runtime.clients import close_producer, require_broker, transactional_producer
 from services.runtime.errors import OperatorError
 from services.runtime.settings import Settings
@@ -91,6 +92,7 @@ class Publisher:
     async def _failed(self, error: BaseException, failures: int) -> None:
         PUBLISH_FAILURES.inc()
         BROKER_CONNECTED.set(0)
+        error = (self._kafka and access.explained(error, self._kafka)) or error
         why = str(error) if isinstance(error, OperatorError) else f"{type(error).__name__}: {error}"
         self._tell_at = 1 if failures == 1 else self._tell_at
         if failures == self._tell_at:

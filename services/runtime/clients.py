@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from services.runtime import wire
+from services.runtime import access, wire
 from services.runtime.errors import OperatorError
 from services.runtime.refusal import Refusal, refusal, untold, why
 from services.runtime.settings import Settings, SettingsError
@@ -129,6 +129,8 @@ async def told(settings: Settings) -> AsyncIterator[None]:
         try:
             yield
         except (KafkaError, ConnectionError, TimeoutError) as error:
+            if (lacking := access.explained(error, settings)) is not None:
+                raise lacking from error
             failed = f"the Kafka broker at {settings.broker} failed while it was used ({type(error).__name__})"
             raise _error(failed, await why(settings)) from error
 

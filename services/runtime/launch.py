@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from schemas.acls import Grant, grants
 from schemas.topics import Topic, topic_name, topics
 from services.domain.spec import Spec, SpecError, duration, parse, spec_hash
-from services.runtime import clients, history
+from services.runtime import clients, history, rights
 from services.runtime import topics as kafka_topics
 from services.runtime.settings import Settings, from_environment
 from services.runtime.stage import Opener, Stage
@@ -68,19 +71,30 @@ class Deployment:
 
     def table(self) -> list[Topic]:
         """The topics that this pipeline owns: those of ours that a producer's own replace are left out."""
-        own = topics(
+        return [topic for topic in self._whole_table() if topic.stream not in self._foreign]
+
+    def grants(self) -> list[Grant]:
+        """What Kafka must let each role do, a producer's own raw topics included."""
+        foreign = self._foreign
+        named = [
+            msgspec.structs.replace(topic, name=foreign.get(topic.stream, topic.name)) for topic in self._whole_table()
+        ]
+        return grants(self.name, named)
+
+    @property
+    def _foreign(self) -> dict[str, str]:
+        """A producer's own raw topics by the stream of ours that they replace."""
+        own = {"events.raw": self.spec.event.topic, "labels.raw": self.spec.label.topic}
+        return {stream: topic for stream, topic in own.items() if topic}
+
+    def _whole_table(self) -> Sequence[Topic]:
+        return topics(
             self.name,
             self.partitions,
             duration(self.spec.topics.retention) // _MILLISECOND,
             duration(self.spec.label.horizon) // _MILLISECOND,
             self.settings.replication,
         )
-        replaced = {
-            stream
-            for stream, foreign in (("events.raw", self.spec.event.topic), ("labels.raw", self.spec.label.topic))
-            if foreign
-        }
-        return [topic for topic in own if topic.stream not in replaced]
 
     def stage(self, service: str, name: str, counts: Mapping[str, int], opener: Opener, **more: Any) -> Stage:
         """A stage of this pipeline; ``counts`` has the partitions of its inputs by full topic name."""
@@ -97,12 +111,15 @@ class Deployment:
 
     async def ensure_topics(self) -> dict[str, int]:
         """Create and check the topics; the partitions of each by full name."""
-        foreign = [topic for topic in (self.spec.event.topic, self.spec.label.topic) if topic]
-        return await kafka_topics.ensure(self.settings, self.table(), foreign)
+        return await kafka_topics.ensure(self.settings, self.table(), list(self._foreign.values()))
 
-    async def prepare(self) -> dict[str, int]:
-        """:meth:`ensure_topics`, and SettingsError for a pipeline file that what lies in them cannot go on under."""
+    async def prepare(self, service: str = "") -> dict[str, int]:
+        """:meth:`ensure_topics`, and SettingsError for rights that ``service`` lacks, or for a pipeline file that what
+        lies in the topics cannot go on under.
+        """
         counts = await self.ensure_topics()
+        if service:
+            await rights.require(self.settings, [it for it in self.grants() if it.role == service])
         async with clients.told(self.settings), asyncio.timeout(_HISTORY_S):
             before = await history.in_force(self.settings, self.name)
         history.require_allowed(before, self.spec)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 from mode import Service
 
-from services.runtime import clients
+from services.runtime import access, clients
 from services.runtime.errors import OperatorError
 from services.runtime.membership import Membership
 from services.runtime.stage import Stage
@@ -38,6 +38,7 @@ class DataPlane(Service):
         self.cut_off = False
         self._fail = fail
         self._stall_s = stall_s
+        self._settings = stages[0].settings
         self._memberships = [Membership(stage, stall_s / _LOOKS) for stage in stages]
         self._running: asyncio.Task[None] | None = None
 
@@ -67,7 +68,8 @@ class DataPlane(Service):
         except Exception as error:  # noqa: BLE001 - whatever it is ends the process, with one clear line
             await self._end(error)
 
-    async def _end(self, error: BaseException) -> None:
+    async def _end(self, raised: BaseException) -> None:
+        error = access.explained(raised, self._settings) or raised
         _log.error("service ends", error=f"{type(error).__name__}: {error}", exc_info=_unexpected(error))
         await self._fail(error)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import ClusterAuthorizationFailedError, TopicAuthorizationFailedError
 
 from schemas.topics import DEADLETTER_EXTRA_BYTES, Topic
 from services.runtime import clients
+from services.runtime.access import RefusedError
 from services.runtime.settings import Settings, SettingsError
 
 _TOPIC_ALREADY_EXISTS = 36
+_REFUSED = (TopicAuthorizationFailedError.errno, ClusterAuthorizationFailedError.errno)
 _SIZE = "max.message.bytes"
 _CHECKED = ("cleanup.policy", "message.timestamp.type")
 
@@ -24,6 +27,7 @@ class TopicError(SettingsError):
 async def partition_counts(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
     """Partitions by topic; topics that do not exist are left out."""
     described = await admin.describe_topics(list(names))
+    _require_allowed("Describe", {topic["topic"]: topic["error_code"] for topic in described})
     return {topic["topic"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
 
 
@@ -32,11 +36,16 @@ async def topic_configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dic
     if not names:
         return {}
     responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
-    return {
-        resource[3]: {entry[0]: entry[1] for entry in resource[4]}
-        for response in responses
-        for resource in response.resources
-    }
+    resources = [resource for response in responses for resource in response.resources]
+    _require_allowed("DescribeConfigs", {resource[3]: resource[0] for resource in resources})
+    return {resource[3]: {entry[0]: entry[1] for entry in resource[4]} for resource in resources}
+
+
+def _require_allowed(operation: str, codes: Mapping[str, int]) -> None:
+    """RefusedError for topics with a Kafka error that says that the operation is not allowed to us."""
+    lacking = [f"{operation} on topic {name}" for name, code in codes.items() if code in _REFUSED]
+    if lacking:
+        raise RefusedError(lacking)
 
 
 async def message_limit(settings: Settings, topic: str) -> int:
@@ -89,6 +98,7 @@ async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic], replicat
         for topic in missing
     ]
     response = await admin.create_topics(new)
+    _require_created({error[0]: error[1] for error in response.topic_errors})
     for error in response.topic_errors:
         name, code, *rest = error
         if code not in (0, _TOPIC_ALREADY_EXISTS):
@@ -102,6 +112,15 @@ def misshapen(topic: Topic, counts: dict[str, int], configs: dict[str, dict[str,
     except TopicError as error:
         return str(error)
     return ""
+
+
+def _require_created(codes: Mapping[str, int]) -> None:
+    refused = sorted(name for name, code in codes.items() if code in _REFUSED)
+    if refused:
+        raise TopicError(
+            f"the topics {', '.join(refused)} do not exist, and Kafka does not let us make them: let an operator run "
+            "`rivermill topics --create`, or give us Create on them"
+        )
 
 
 def _config(topic: Topic, largest: int) -> dict[str, str]:

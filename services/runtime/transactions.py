@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import IllegalOperation, ProducerFenced
+from aiokafka.errors import IllegalOperation, ProducerFenced, TopicAuthorizationFailedError
 
 from services.domain.records import Out
-from services.runtime import clients
+from services.runtime import access, clients
 from services.runtime.settings import Settings
 
 Place = tuple[str, int]
@@ -114,6 +114,8 @@ class ExactlyOnce:
             await producer.commit_transaction()
         except (ProducerFenced, IllegalOperation) as error:
             raise FencedError(str(error)) from error
+        except TopicAuthorizationFailedError as error:
+            raise access.unwritable(error) from error
         return ends
 
     async def close(self) -> None:
@@ -143,8 +145,11 @@ class AtLeastOnce:
         """Outputs, then state; raises what any send raised."""
         outputs = {place: outs for place, outs in sends.items() if place[0] != self._state_topic}
         state = {place: outs for place, outs in sends.items() if place[0] == self._state_topic}
-        ends = await _acknowledged(await _send_all(self._producer, outputs))
-        return ends | await _acknowledged(await _send_all(self._producer, state))
+        try:
+            ends = await _acknowledged(await _send_all(self._producer, outputs))
+            return ends | await _acknowledged(await _send_all(self._producer, state))
+        except TopicAuthorizationFailedError as error:
+            raise access.unwritable(error) from error
 
     async def close(self) -> None:
         """Stop the producer."""

@@ -26,7 +26,7 @@ from faust.auth import SASLCredentials, SSLCredentials
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from services.domain.spec import SpecError
-from services.runtime import launch, logs
+from services.runtime import access, launch, logs
 from services.runtime.ending import Ending, exit_code
 from services.runtime.errors import OperatorError
 from services.runtime.plane import DataPlane
@@ -120,6 +120,7 @@ class Worker(faust.Worker):
 
     def __init__(self, app: Any, stages: Sequence[Stage]) -> None:
         self.ending = Ending()
+        self._settings = stages[0].settings
         self.plane = DataPlane(stages, self._fail)
         super().__init__(app, self.plane, loglevel=None, override_logging=False, quiet=True)
         self.spinner = None
@@ -150,8 +151,9 @@ class Worker(faust.Worker):
     def _tell(self, error: BaseException) -> None:
         """One clear line for what is wrong with Faust, unless the data plane has had its own."""
         if self.ending.code is None:
-            _log.error("service ends", error=f"{type(error).__name__}: {error}")
-            self._over(1)
+            told = access.explained(error, self._settings) or error
+            _log.error("service ends", error=f"{type(told).__name__}: {told}")
+            self._over(exit_code(told) if told is not error else 1)
 
     async def _fail(self, error: BaseException) -> None:
         """The data plane has failed, and has told why."""
@@ -212,7 +214,7 @@ def start(service: str, pipeline: Path, wire: Wiring) -> NoReturn:
         deployed = launch.deployment(pipeline)
         logs.configure(service, deployed.settings.log_level, deployed.settings.log_format)
         _folder(service, deployed.settings)  # before anything is asked of Kafka
-        stages, follow = wire(deployed, asyncio.run(deployed.prepare()))
+        stages, follow = wire(deployed, asyncio.run(deployed.prepare(service)))
     except (SpecError, OperatorError) as error:
         fail(service, error)
     run(service, deployed.name, deployed.settings, stages, follow or {deployed.topic("models"): _note_decision})
