@@ -38,6 +38,7 @@ check: lint unit ## Lint, types, layers, generated files and unit tests: what mu
 lint: venv ## Lint, types, layers and generated files
 	@echo "ruff check" && $(BIN)/ruff check .
 	@echo "ruff format --check" && $(BIN)/ruff format --check .
+	@echo "bandit" && $(BIN)/bandit --quiet --recursive --configfile pyproject.toml services schemas
 	@echo "mypy" && $(BIN)/mypy
 	@echo "lint-imports" && $(BIN)/lint-imports
 	@echo "python -m schemas.generate --check" && $(BIN)/python -m schemas.generate --check

@@ -44,6 +44,7 @@ _COMMANDS = (
     ("deadletter", "services.cli.deadletters:command", _LOOK),
     ("topics", "services.cli.topics_command:topics", _LOOK),
     ("models", "services.cli.models:command", _CHANGE),
+    ("tokens", "services.cli.tokens:command", _CHANGE),
     ("reset", "services.cli.topics_command:reset", _CHANGE),
 )
 

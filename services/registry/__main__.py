@@ -38,7 +38,9 @@ def serve(
       migrated at start
     - `RIVERMILL_BLOBS`: a folder (default: in the data folder) or `s3://bucket/prefix`
     - `RIVERMILL_DATA_DIR`: the data folder, `.data` by default
-    - `RIVERMILL_REGISTRY_TOKEN`: a secret that writes must carry as bearer token (or `_FILE`)
+    - `RIVERMILL_REGISTRY_TOKEN`: a token that may do everything (or `_FILE`); `rivermill tokens` makes others
+    - `RIVERMILL_REGISTRY_ANONYMOUS`: what is allowed without a token, `none`, `read` or `write`
+    - `RIVERMILL_REGISTRY_PROXIES`: addresses of proxies that may say for whom they ask
     - `RIVERMILL_BROKER`: where alias records go, to `<pipeline>.models`; without it they wait in the database
     - the `RIVERMILL_SASL_*` and `RIVERMILL_SSL_*` variables of every service
 
@@ -66,7 +68,7 @@ def run(settings: RegistrySettings) -> int:
     server = uvicorn.Server(
         uvicorn.Config(
             application(settings, fail), host=settings.host, port=settings.port, log_config=None, access_log=False,
-            server_header=False, limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_GRACE_SECONDS,
+            server_header=False, proxy_headers=bool(settings.proxies), forwarded_allow_ips=settings.proxies, limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_GRACE_SECONDS,
         )
     )  # fmt: skip
     structlog.get_logger().info("registry starts", url=f"http://{settings.host}:{settings.port}")

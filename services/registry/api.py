@@ -33,7 +33,8 @@ from services.domain.registry_api import (
 from services.registry import aliases, publishing, reading, specs
 from services.registry.blobs import Blobs
 from services.registry.database import Database
-from services.registry.guards import actor, writes_allowed
+from services.registry.described import Keeping, Publishing, also, refusals
+from services.registry.guards import actor
 from services.registry.metrics import DECISIONS, REPEATS, SNAPSHOT_BYTES, VERSIONS
 from services.registry.publisher import Publisher
 from services.registry.refusals import Invalid
@@ -73,7 +74,9 @@ def uploads() -> asyncio.Semaphore:
 
 @post(
     "/models/{name:str}/versions",
-    guards=[writes_allowed],
+    opt={"scope": "publish"},
+    operation_class=Publishing,
+    responses=also(200, Version, "The first version of this identity") | refusals(409, 410, 413, 422),
     request_max_body_size=MAX_SNAPSHOT_BYTES + _MANIFEST_BYTES + 4096,
     summary="Publish a version",
     description=(
@@ -125,21 +128,21 @@ async def _part(part: UploadFile | str | None) -> bytes | None:
     return part.encode() if isinstance(part, str) else None
 
 
-@get("/models", sync_to_thread=True, summary="List all models")
+@get("/models", sync_to_thread=True, responses=refusals(), summary="List all models")
 def get_models(registry: Registry) -> list[ModelSummary]:
     """All models with their champions."""
     with registry.database.reading() as session:
         return reading.models(session)
 
 
-@get("/models/{name:str}", sync_to_thread=True, summary="One model and its aliases")
+@get("/models/{name:str}", sync_to_thread=True, responses=refusals(404), summary="One model and its aliases")
 def get_model(registry: Registry, name: ModelName) -> Model:
     """One model, its candidates and aliases."""
     with registry.database.reading() as session:
         return reading.model(session, name)
 
 
-@get("/models/{name:str}/versions", sync_to_thread=True, summary="Versions, newest first")
+@get("/models/{name:str}/versions", sync_to_thread=True, responses=refusals(404), summary="Versions, newest first")
 def get_versions(
     registry: Registry,
     name: ModelName,
@@ -152,20 +155,26 @@ def get_versions(
         return reading.versions(session, name, candidate, before, limit)
 
 
-@get("/models/{name:str}/versions/{version:int}", sync_to_thread=True, summary="One version")
+@get("/models/{name:str}/versions/{version:int}", sync_to_thread=True, responses=refusals(404), summary="One version")
 def get_version(registry: Registry, name: ModelName, version: Number) -> Version:
     """One version's manifest."""
     with registry.database.reading() as session:
         return reading.version_of(reading.version(session, name, version))
 
 
-@get("/models/{name:str}/versions/{version:int}/snapshot", sync_to_thread=True, summary="A version's snapshot")
+@get(
+    "/models/{name:str}/versions/{version:int}/snapshot",
+    sync_to_thread=True,
+    responses=refusals(404, 410),
+    media_type="application/octet-stream",
+    summary="A version's snapshot",
+)
 def get_snapshot(registry: Registry, name: ModelName, version: Number) -> Response[bytes]:
     """The snapshot's bytes, checked against their digest; 410 when they were thinned."""
     data, sha256 = reading.snapshot(registry.database, registry.blobs, name, version)
     headers = {
         "ETag": f'"{sha256}"',
-        "Cache-Control": "public, max-age=31536000, immutable",
+        "Cache-Control": "private, max-age=31536000, immutable",
         "Content-Disposition": f'attachment; filename="{name}-{version}.snapshot"',
     }
     return Response(data, media_type="application/octet-stream", headers=headers)
@@ -173,7 +182,8 @@ def get_snapshot(registry: Registry, name: ModelName, version: Number) -> Respon
 
 @put(
     "/models/{name:str}/aliases/{alias:str}",
-    guards=[writes_allowed],
+    opt={"scope": "promote"},
+    responses=refusals(404, 409, 413, 422),
     request_max_body_size=_SMALL_BODY,
     summary="Promote, roll back, pin or release",
 )
@@ -193,7 +203,12 @@ async def put_alias(
     return row
 
 
-@get("/models/{name:str}/served", sync_to_thread=True, summary="What each alias named at a time")
+@get(
+    "/models/{name:str}/served",
+    sync_to_thread=True,
+    responses=refusals(404, 422),
+    summary="What each alias named at a time",
+)
 def get_served(
     registry: Registry,
     name: ModelName,
@@ -216,7 +231,12 @@ def _utc(at: datetime) -> datetime:
         ) from error
 
 
-@get("/models/{name:str}/log", sync_to_thread=True, summary="Who changed which alias, when and why")
+@get(
+    "/models/{name:str}/log",
+    sync_to_thread=True,
+    responses=refusals(404),
+    summary="Who changed which alias, when and why",
+)
 def get_log(registry: Registry, name: ModelName, before: Before = None, limit: Limit = 50) -> ChangePage:
     """One page of the append-only alias log."""
     with registry.database.reading() as session:
@@ -228,7 +248,9 @@ SpecHash = Annotated[str, Parameter(pattern=SPEC_HASH, description="Beginning of
 
 @put(
     "/specs/{spec_hash:str}",
-    guards=[writes_allowed],
+    opt={"scope": "publish"},
+    operation_class=Keeping,
+    responses=also(201, dict[str, str], "Kept") | refusals(413, 422),
     request_max_body_size=MAX_SPEC_BYTES,
     summary="Keep a pipeline's spec",
     description="The body is the canonical form, byte for byte. 201 when it is new, 200 when it was there.",
@@ -242,7 +264,7 @@ async def put_spec(
     return Response({"hash": spec_hash}, status_code=201 if is_new else 200)
 
 
-@get("/specs/{spec_hash:str}", sync_to_thread=True, summary="A pipeline's spec by hash")
+@get("/specs/{spec_hash:str}", sync_to_thread=True, responses=refusals(404), summary="A pipeline's spec by hash")
 def get_spec(registry: Registry, spec_hash: SpecHash) -> Response[bytes]:
     """The canonical form, byte for byte."""
     body = specs.get_spec(registry.database, spec_hash).encode()

@@ -8,15 +8,14 @@ from collections.abc import AsyncGenerator, Callable
 
 import structlog
 from litestar import Litestar
-from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.middleware.rate_limit import RateLimitConfig
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from services.registry.api import API, Registry, registry_of, uploads
 from services.registry.blobs import open_blobs
 from services.registry.database import open_database
+from services.registry.guards import Guard
 from services.registry.observed import Observed
 from services.registry.pages import PAGES, STYLE_HASH
 from services.registry.problems import EXCEPTION_HANDLERS
@@ -24,7 +23,6 @@ from services.registry.publisher import Publisher
 from services.registry.settings import RegistrySettings
 from services.runtime.clients import ignore_futures_of_failed_producers
 
-_REQUESTS_A_SECOND = 300
 _OTHER_BODIES = 64 * 1024
 _log = structlog.get_logger()
 
@@ -37,13 +35,12 @@ def application(settings: RegistrySettings, on_failure: Callable[[], None]) -> O
     """
     database = open_database(settings.database)
     blobs = open_blobs(settings.blobs)
-    state = State({"token": settings.token})
 
     @contextlib.asynccontextmanager
-    async def publishing(_: Litestar) -> AsyncGenerator[None, None]:
+    async def publishing(served: Litestar) -> AsyncGenerator[None, None]:
         asyncio.get_running_loop().set_exception_handler(ignore_futures_of_failed_producers)
         publisher = Publisher(database, settings.kafka)
-        state.registry = Registry(database, blobs, publisher, uploads())
+        served.state.registry = Registry(database, blobs, publisher, uploads())
         task = asyncio.create_task(publisher.run())
         task.add_done_callback(lambda ended: _watch(ended, on_failure))
         try:
@@ -58,17 +55,12 @@ def application(settings: RegistrySettings, on_failure: Callable[[], None]) -> O
         dependencies={"registry": Provide(registry_of, sync_to_thread=False)},
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[publishing],
-        middleware=[
-            RateLimitConfig(
-                rate_limit=("second", _REQUESTS_A_SECOND), exclude_opt_key="unlimited", set_rate_limit_headers=False
-            ).middleware
-        ],
+        guards=[Guard(database, settings.token, settings.anonymous, loopback=settings.loopback)],
         openapi_config=OpenAPIConfig(
             title="Rivermill registry", version="1", path="/schema", render_plugins=[JsonRenderPlugin(path="/")]
         ),
         request_max_body_size=_OTHER_BODIES,
         multipart_form_part_limit=8,
-        state=state,
         logging_config=None,
         debug=False,
     )

@@ -1,15 +1,28 @@
-"""The outermost layer: security headers on every answer, and every request counted and timed by route."""
+"""The outermost layer: security headers on every answer, every request counted and timed by route, and an audit.
+
+What would change something, and what was refused to somebody, is one line in the log: who, what, from where, and how it
+ended. Of an address that is refused again and again, one line a second is enough; the metrics count them all.
+"""
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
+import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.registry.limits import Limiter, client_of
 from services.registry.metrics import REQUEST_SECONDS, REQUESTS
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
+
+_LOOKS = ("GET", "HEAD", "OPTIONS")
+_REFUSED = (401, 403, 429)
+_PATH_LENGTH = 200
+_LINES_A_SECOND, _LINES_AT_ONCE = 1.0, 20
+_log = structlog.get_logger()
 
 
 class Observed:
@@ -17,9 +30,10 @@ class Observed:
 
     def __init__(self, app: ASGIApp, style_hash: str) -> None:
         self._app = app
+        self._refusals = Limiter(_LINES_A_SECOND, _LINES_AT_ONCE)
         policy = (
-            f"default-src 'none'; style-src 'sha256-{style_hash}'; base-uri 'none'; form-action 'none'; "
-            "frame-ancestors 'none'"
+            f"default-src 'self'; style-src 'self' 'sha256-{style_hash}'; object-src 'none'; base-uri 'none'; "
+            "form-action 'self'; frame-ancestors 'none'"
         )
         self._headers = (
             (b"content-security-policy", policy.encode()),
@@ -50,3 +64,19 @@ class Observed:
             method = str(scope["method"]) if scope["method"] in _METHODS else "other"
             REQUESTS.labels(method, route, str(status)).inc()
             REQUEST_SECONDS.labels(route).observe(time.perf_counter() - begun)
+            if method not in _LOOKS or status in _REFUSED:
+                self._audit(scope, method, status)
+
+    def _audit(self, scope: Scope, method: str, status: int) -> None:
+        """The query is left out: nothing of ours has a secret in it, but somebody may put one there."""
+        address = (scope.get("client") or ("",))[0]
+        if status in _REFUSED:
+            client = client_of(address)
+            if self._refusals.wait_s(client):
+                return
+            self._refusals.take(client)
+        state: dict[str, Any] = scope.get("state") or {}
+        _log.info(
+            "audit", who=getattr(state.get("who"), "name", None), method=method, client=address, status=status,
+            path=str(scope["path"])[:_PATH_LENGTH],
+        )  # fmt: skip

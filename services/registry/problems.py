@@ -20,7 +20,6 @@ _ADVICE = {
     HTTPStatus.NOT_FOUND: "The API lies under /api/v1; GET /schema describes it.",
     HTTPStatus.METHOD_NOT_ALLOWED: "GET /schema tells which methods a path has.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "A snapshot may have 64 MiB, a spec 1 MiB, any other body 64 KiB.",
-    HTTPStatus.TOO_MANY_REQUESTS: "Wait a second and go on more slowly.",
 }
 
 
@@ -34,10 +33,9 @@ def _answer(status: int, title: str, detail: str = "", headers: dict[str, str] |
 
 
 def _refused(_: Request[Any, Any, Any], refusal: Refusal) -> Response[Problem]:
-    headers = {"WWW-Authenticate": "Bearer"} if refusal.status == HTTPStatus.UNAUTHORIZED else None
     if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("refused", title=refusal.title, detail=refusal.detail)
-    return _answer(refusal.status, refusal.title, refusal.detail, headers)
+    return _answer(refusal.status, refusal.title, refusal.detail, refusal.headers)
 
 
 def _http(_: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:

@@ -8,10 +8,11 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a failure 
 
     status = 400
 
-    def __init__(self, title: str, detail: str = "") -> None:
+    def __init__(self, title: str, detail: str = "", headers: dict[str, str] | None = None) -> None:
         super().__init__(title)
         self.title = title
         self.detail = detail
+        self.headers = headers or {}
 
 
 class Missing(Refusal):
@@ -39,15 +40,24 @@ class Invalid(Refusal):
 
 
 class Unauthorized(Refusal):
-    """The bearer token is missing or wrong."""
+    """The token is missing or wrong."""
 
     status = 401
 
 
 class Forbidden(Refusal):
-    """The request comes from somewhere it must not come from."""
+    """The request comes from somewhere it must not come from, or the token is not for this."""
 
     status = 403
+
+
+class TooMany(Refusal):
+    """The client asks too often, or was wrong too often about who it is."""
+
+    status = 429
+
+    def __init__(self, title: str, detail: str, wait_s: int) -> None:
+        super().__init__(title, detail, {"Retry-After": str(wait_s)})
 
 
 class Damaged(Refusal):

@@ -177,3 +177,17 @@ class SpecRow(Base):
     hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     body: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime]
+
+
+class TokenRow(Base):
+    """An API token by its name: the sha256 of it, never itself. A revoked one stays, for the log's sake."""
+
+    __tablename__ = "tokens"
+    __table_args__ = (UniqueConstraint("sha256"),)
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
 
 from services.domain.registry_api import MAX_SNAPSHOT_BYTES
-from tests.unit.registry.serving import LOG, SPEC, digest, post, promote, serving
+from tests.unit.registry.serving import LOG, SPEC, digest, post, promote
 
 API = "/api/v1/models/flights"
 
@@ -85,7 +84,7 @@ def test_metrics_have_names_that_can_be_read(refusing: httpx.Client) -> None:
 def test_announced_body_over_the_bound_is_refused_unread(refusing: httpx.Client) -> None:
     """A body whose length is announced beyond the bound is refused before it is sent."""
     head = (
-        f"POST {API}/versions HTTP/1.1\r\nHost: registry\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        f"POST {API}/versions HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
         f"Content-Length: {MAX_SNAPSHOT_BYTES * 2}\r\n\r\n"
     )
     with socket.create_connection((refusing.base_url.host, refusing.base_url.port or 0), timeout=10) as connection:
@@ -184,30 +183,10 @@ def test_specs_are_kept_byte_for_byte(client: httpx.Client) -> None:
         assert client.put("/api/v1/specs/" + digest(wrong), content=wrong).status_code == 422
 
 
-def test_writes_need_the_token_and_reads_do_not(tmp_path: Path) -> None:
-    """With a token set no write passes without exactly it, and who has it is logged as its holder."""
-    with serving(tmp_path, {"RIVERMILL_REGISTRY_TOKEN": "a-long-secret"}) as client:
-        for wrong in ({}, {"Authorization": "Bearer a-long-secre"}, {"Authorization": "Basic a-long-secret"}):
-            refused = post(client, "flights", b"x", headers=wrong)
-            assert refused.status_code == 401
-            assert refused.headers["WWW-Authenticate"] == "Bearer"
-            assert promote(client, "flights", "champion", 1).status_code == 401
-        token = {"Authorization": "Bearer a-long-secret"}
-        assert post(client, "flights", b"x", headers=token).json()["actor"] == "token"
-        named = token | {"X-Rivermill-Actor": "learner"}
-        assert post(client, "flights", b"x", offset=1, headers=named).json()["actor"] == "learner"
-        assert client.get(API).status_code == 200
-
-
 def test_actor_is_bounded(refusing: httpx.Client) -> None:
     """A name that could forge a log line or fill it is refused."""
     for name in ("x" * 65, "<script>", "a\tb", ""):
         assert post(refusing, "flights", b"x", headers={"X-Rivermill-Actor": name}).status_code == 422
-
-
-def test_pages_of_other_sites_cannot_write(refusing: httpx.Client) -> None:
-    """A browser that was led here by another site changes nothing, though the registry listens on loopback."""
-    assert post(refusing, "flights", b"x", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
 
 
 def test_schema_describes_the_api(refusing: httpx.Client) -> None:
@@ -222,11 +201,15 @@ def test_schema_describes_the_api(refusing: httpx.Client) -> None:
 
 
 def test_every_answer_carries_security_headers(refusing: httpx.Client) -> None:
-    """Pages, answers and errors alike forbid scripts, sniffing and framing."""
+    """Pages, answers and errors alike forbid what is not ours, sniffing and framing, and tell no version of a server."""
     for path in ("/", "/api/v1/models", "/nowhere", "/metrics"):
         headers = refusing.get(path).headers
-        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        policy = headers["Content-Security-Policy"].split("; ")
+        assert {"default-src 'self'", "frame-ancestors 'none'", "object-src 'none'", "base-uri 'none'"} <= {*policy}
+        assert "unsafe" not in headers["Content-Security-Policy"]
         assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert "Server" not in headers or "/" not in headers["Server"]
 
 
 def test_metrics_count_by_route(refusing: httpx.Client) -> None:
