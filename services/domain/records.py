@@ -61,6 +61,14 @@ class Output:
         """The list to append to for one stream and partition (hoist it out of loops)."""
         return self.sends.setdefault((stream, partition), [])
 
+    def add(self, other: Output) -> None:
+        """Append what another batch has led to."""
+        for place, outs in other.sends.items():
+            if place in self.sends:
+                self.sends[place].extend(outs)
+            else:
+                self.sends[place] = outs
+
 
 @dataclass(slots=True)
 class Standing:

@@ -24,6 +24,8 @@ from services.runtime.transactions import AtLeastOnce, ExactlyOnce, Place, Publi
 _GROUP_OFFSETS_EVERY_S = 1.0
 _BATCH_BUDGET_S = 0.25
 _LEAST_BATCH = 16
+_TURN_S = 0.005
+"""A core works so long at a time: between, the event loop sends what the process's other lanes have ready."""
 _log = structlog.get_logger()
 
 
@@ -47,6 +49,7 @@ class Lane:
         self._reached = 0
         self._stopping = False
         self._limit = min(stage.max_batch, 500)
+        self._slice = self._limit
         self._group_offsets_at = 0.0
         self._next_at = 0.0
         self._gauges = LaneGauges(stage, number)
@@ -102,15 +105,25 @@ class Lane:
         await asyncio.sleep(max(0.0, self._next_at - time.monotonic()))
         batch = await inputs.fetch(self._limit, driver.idle_every_ms, driver.blocked())
         if batch:
-            started = time.monotonic()
-            self._next_at = started + self.stage.every_ms / 1000
-            output = driver.process(batch, time.time_ns() // 1_000_000)
-            self._adapt(len(batch), time.monotonic() - started)
+            self._next_at = time.monotonic() + self.stage.every_ms / 1000
+            output = await self._process(driver, batch)
             await self._commit(driver, publisher, inputs, output, batch)
         effect = await driver.idle(time.time_ns() // 1_000_000, inputs.positions)
         if effect is not None:
             await self._commit(driver, publisher, inputs, effect, ())
         self._note(inputs, driver.blocked())
+
+    async def _process(self, driver: Driver, batch: Sequence[Incoming]) -> Output:
+        """What the whole batch leads to, worked out a slice at a time."""
+        output, now, worked = Output(), time.time_ns() // 1_000_000, 0.0
+        for start in range(0, len(batch), self._slice):
+            if start:
+                await asyncio.sleep(0)
+            began = time.monotonic()
+            output.add(driver.process(batch[start : start + self._slice], now))
+            worked += time.monotonic() - began
+        self._adapt(len(batch), worked)
+        return output
 
     def _note(self, inputs: Inputs, blocked: frozenset[str]) -> None:
         """Whether the lane moves, for health, and what lies ahead, for the metrics."""
@@ -124,6 +137,7 @@ class Lane:
         """Keep a batch's time in the core within its budget, so that heartbeats are never missed."""
         self._gauges.processed(records, seconds)
         per_record = seconds / records
+        self._slice = max(1, int(_TURN_S / max(per_record, 1e-9)))
         if per_record * self._limit > _BATCH_BUDGET_S:
             self._limit = max(_LEAST_BATCH, int(_BATCH_BUDGET_S / per_record))
         elif records == self._limit:

@@ -44,7 +44,7 @@ class ScoreDriver(Driver):
             self._generation = follower.generation
             self.core.serve(follower.served)
             learned = follower.take_came_in()
-            self._came_in = [came_in for came_in, _ in learned]
+            self._came_in += [came_in for came_in, _ in learned]
             for came_in, served in learned:  # where no event came for a while, an earlier one would have had it as well
                 metrics.LABEL_LAG_SECONDS.observe((min(batch[0].timestamp, served) - came_in) / 1000)
         return self.core.process(batch, now)
