@@ -43,6 +43,7 @@ lint: venv ## Lint, types, layers and generated files
 	@echo "lint-imports" && $(BIN)/lint-imports
 	@echo "python -m schemas.generate --check" && $(BIN)/python -m schemas.generate --check
 	@echo "python -m deploy.kubernetes.generate --check" && $(BIN)/python -m deploy.kubernetes.generate --check
+	@echo "python -m deploy.grafana.generate --check" && $(BIN)/python -m deploy.grafana.generate --check
 	@echo "python -m schemas.release --check" && $(BIN)/python -m schemas.release --check
 
 unit: venv ## Run the unit tests alone: no broker, seconds

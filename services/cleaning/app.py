@@ -24,7 +24,7 @@ class CleanDriver(Driver):
         self._labels = ("clean", str(lane))
 
     def report(self) -> None:
-        """Set the gauges of fields, unknown fields and deduplication."""
+        """Set the gauges of fields, unknown fields and deduplication, and count the repairs."""
         metrics.DEDUPE_SPAN_SECONDS.labels(*self._labels).set(self.core.dedupe_span / 1000)
         for field, profile in self.core.profiles().items():
             seen = profile.count + profile.missing
@@ -32,6 +32,8 @@ class CleanDriver(Driver):
             metrics.FIELD_MISSING_RATIO.labels(*self._labels, field).set(profile.missing / seen if seen else 0.0)
         for field, records in self.core.unknown_fields.items():
             metrics.UNKNOWN_FIELDS.labels(*self._labels, field).set(records)
+        for (field, rule), changes in self.core.take_repairs().items():
+            metrics.REPAIRS.labels(field, rule).inc(changes)
 
 
 def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage], Mapping[str, Handler]]:

@@ -104,7 +104,7 @@ def _read(sample: Sample, process: str, text: str, buckets: dict[str, Buckets]) 
 
 
 def _take(sample: Sample, name: str, labels: Labels, value: float) -> None:
-    if name == "rivermill_lane_total":
+    if name == "rivermill_lane_records":
         stage = sample.totals.setdefault(labels["stage"], {})
         stage[labels["what"]] = stage.get(labels["what"], 0) + int(value)
     elif name == "rivermill_lag_records":

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import get_args
 
 from schemas.state import Checkpoint
 from services.drift.core.detect import Detect
+from services.drift.core.incidents import Kind, Severity
 from services.drift.core.summarise import Summarise
 from services.runtime import metrics, readback
 from services.runtime.launch import Deployment
@@ -17,12 +20,25 @@ _EVERY_MS = 500
 
 
 class DetectDriver(Driver):
-    """Adds the open incidents to the metrics."""
+    """Adds signals and open incidents to the metrics."""
+
+    core: Detect
 
     def report(self) -> None:
-        """Set the gauge of open incidents."""
-        totals = self.core.totals
-        metrics.INCIDENTS_OPEN.set(totals["opened"] - totals["resolved"])
+        """Set the gauges of signals and of open incidents."""
+        for signal in self.core.signals():
+            metrics.DRIFT_SUM_RATIO.labels(signal.name).set(signal.sum_ratio)
+            metrics.DRIFT_OUT.labels(signal.name).set(signal.out)
+            metrics.DRIFT_LEVEL.labels(signal.name).set(signal.level)
+            metrics.DRIFT_REFERENCE.labels(signal.name).set(signal.reference)
+        incidents = self.core.incidents()
+        for kind, severity in product(get_args(Kind), get_args(Severity)):
+            metrics.INCIDENTS_OPEN.labels(kind, severity).set(incidents[kind, severity])
+
+    async def close(self) -> None:
+        """Another process detects now."""
+        for gauge in metrics.OF_DETECTION:
+            gauge.clear()
 
 
 def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage], Mapping[str, Handler]]:

@@ -198,9 +198,12 @@ class TrainDriver(Driver):
         fold = self.core.fold
         for name in (it.name for it in (fold.spec.model.candidates if fold.spec else ())):
             metrics.CANDIDATE_WITHDRAWN.labels(name).set(name not in fold.learners)
+            metrics.VERSIONS.labels(name)  # at zero until the first one: an increase from nothing is none to Prometheus
 
     async def close(self) -> None:
-        """Abandon an upload: the next owner of the fold publishes the same state."""
+        """Abandon an upload: the next owner of the fold publishes the same state, and tells how the candidates do."""
+        for gauge in metrics.OF_THE_FOLD:
+            gauge.clear()
         if self._upload is not None:
             self._upload.cancel()
             await asyncio.gather(self._upload, return_exceptions=True)

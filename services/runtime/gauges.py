@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+from schemas.topics import topic_name
 from services.domain.records import Incoming, Out
 from services.runtime import metrics
 from services.runtime.stage import Driver, Stage
@@ -21,12 +22,15 @@ class LaneGauges:
         self._stage = stage
         self._in = metrics.RECORDS_IN.labels(*self._labels)
         self._out = metrics.RECORDS_OUT.labels(*self._labels)
+        self._deadletters = metrics.DEADLETTERS.labels(*self._labels)
+        self._deadletter = topic_name(stage.pipeline, "deadletter")
         self._process = metrics.PROCESS_SECONDS.labels(*self._labels)
         self._commit = metrics.COMMIT_SECONDS.labels(*self._labels)
         self._age = metrics.EVENT_AGE_SECONDS.labels(*self._labels)
         self._lag = {topic: metrics.LAG.labels(*self._labels, topic) for topic in stage.inputs}
         self._paused = {topic: metrics.PAUSED.labels(*self._labels, topic) for topic in stage.inputs}
-        self._totals_at = 0.0
+        self._told_at = 0.0
+        self._untold = False
 
     def restored(self, seconds: float) -> None:
         """The lane is about to fetch."""
@@ -37,17 +41,20 @@ class LaneGauges:
         self._in.inc(records)
         self._process.observe(seconds)
 
-    def committed(
-        self, sends: Mapping[Place, Sequence[Out]], seconds: float, batch: Sequence[Incoming], driver: Driver
-    ) -> None:
-        """A transaction is committed; totals and the stage's own gauges are reported at most once a second."""
+    def committed(self, sends: Mapping[Place, Sequence[Out]], seconds: float, batch: Sequence[Incoming]) -> None:
+        """A transaction is committed."""
         self._out.inc(sum(map(len, sends.values())))
+        self._deadletters.inc(sum(len(outs) for (topic, _), outs in sends.items() if topic == self._deadletter))
         self._commit.observe(seconds)
         if batch:
             self._age.observe(max(0.0, time.time() - batch[-1].timestamp / 1000))
+        self._untold = True
+
+    def report(self, driver: Driver) -> None:
+        """Totals and the stage's own gauges, at most once a second and only after a commit."""
         now = time.monotonic()
-        if now - self._totals_at >= 1.0:
-            self._totals_at = now
+        if self._untold and now - self._told_at >= 1.0:
+            self._untold, self._told_at = False, now
             for what, total in list(driver.core.totals.items())[:_MAX_TOTALS]:
                 metrics.TOTALS.labels(*self._labels, what).set(total)
             driver.report()
@@ -60,6 +67,6 @@ class LaneGauges:
 
     def clear(self) -> None:
         """The lane has left this process: its gauges would tell of another's work."""
-        for topic in self._stage.inputs:
-            metrics.LAG.remove(*self._labels, topic)
-            metrics.PAUSED.remove(*self._labels, topic)
+        stage, lane = self._labels
+        for gauge in metrics.OF_A_LANE:
+            gauge.remove_by_labels({"stage": stage, "lane": lane})

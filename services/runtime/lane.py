@@ -112,6 +112,7 @@ class Lane:
         if effect is not None:
             await self._commit(driver, publisher, inputs, effect, ())
         self._note(inputs, driver.blocked())
+        self._gauges.report(driver)
 
     async def _process(self, driver: Driver, batch: Sequence[Incoming]) -> Output:
         """What the whole batch leads to, worked out a slice at a time."""
@@ -157,7 +158,7 @@ class Lane:
         sends.setdefault(state, []).append(self._checkpoint(driver, inputs))
         ends = await publisher.publish(sends, self._group_offsets(inputs, started))
         driver.committed(ends)
-        self._gauges.committed(sends, time.monotonic() - started, batch, driver)
+        self._gauges.committed(sends, time.monotonic() - started, batch)
 
     def _checkpoint(self, driver: Driver, inputs: Inputs) -> Out:
         standing = driver.standing()

@@ -54,6 +54,7 @@ class Membership(ConsumerRebalanceListener):
         self._wake = asyncio.Event()
         self._stopping = False
         self._gauge = metrics.LANES.labels(stage.name)
+        self._fenced = metrics.FENCED.labels(stage.name)
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Nothing: the coming assignment says which lanes end."""
@@ -181,7 +182,7 @@ class Membership(ConsumerRebalanceListener):
                 continue
             error = task.exception()
             if isinstance(error, FencedError):
-                metrics.FENCED.labels(self.stage.name).inc()
+                self._fenced.inc()
                 self._fenced_at[number] = time.monotonic()
                 _log.info("lane fenced", stage=self.stage.name, lane=number)
             elif error is not None:

@@ -11,8 +11,9 @@ _LANE = ("stage", "lane")
 RECORDS_IN = Counter("rivermill_records_in_total", "Records read by a lane", _LANE)
 RECORDS_OUT = Counter("rivermill_records_out_total", "Records written by a lane, checkpoints included", _LANE)
 TOTALS = Gauge(
-    "rivermill_lane_total", "A total of the lane's account since its beginning, as checkpointed", (*_LANE, "what")
+    "rivermill_lane_records", "A total of the lane's account since its beginning, as checkpointed", (*_LANE, "what")
 )
+DEADLETTERS = Counter("rivermill_deadletters_total", "Dead letters written by a lane", _LANE)
 LAG = Gauge("rivermill_lag_records", "Committed records that the lane has not read yet", (*_LANE, "input"))
 PROCESS_SECONDS = Histogram(
     "rivermill_batch_process_seconds", "Time in the pure core for one batch", _LANE, buckets=_SECONDS
@@ -48,6 +49,11 @@ LABEL_LAG_SECONDS = Histogram(
 STALENESS_SECONDS = Gauge("rivermill_serving_staleness_seconds", "Since the newest label in the serving state came in")
 SERVED_VERSION = Gauge("rivermill_served_version", "Version of the champion that is served", ("candidate",))
 SERVED_OFFSET = Gauge("rivermill_served_examples_offset", "examples_offset of the champion that is served")
+SERVED_MODEL = Gauge(
+    "rivermill_served_model_info",
+    "1 for the champion that is served: its candidate, whether it is pinned to one version, the spec it was chosen under",
+    ("candidate", "pinned", "spec"),
+)
 SWAPS = Counter("rivermill_served_swaps_total", "Times that the serving state was exchanged", ("how",))
 REFUSED = Counter("rivermill_served_refused_total", "Snapshots or parameters refused, by reason", ("reason",))
 
@@ -59,6 +65,11 @@ LIVE_BYTES = Gauge("rivermill_live_parameters_bytes", "Size of the last live par
 LIVE_WITHHELD = Gauge("rivermill_live_withheld", "1 for a candidate too large for live parameters", ("candidate",))
 CANDIDATE_WITHDRAWN = Gauge(
     "rivermill_candidate_withdrawn", "1 for a candidate that the log has withdrawn from learning", ("candidate",)
+)
+REPAIRS = Counter(
+    "rivermill_repairs_total",
+    "Changes that cleaning made, by field (empty: the record itself) and rule",
+    ("field", "rule"),
 )
 DEDUPE_SPAN_SECONDS = Gauge(
     "rivermill_dedupe_span_seconds", "Time of arrival that the remembered ids reach back, since the last restore", _LANE
@@ -78,4 +89,27 @@ WAITING_LABELS_BOUND = Gauge("rivermill_waiting_labels_bound", "Labels that may 
 CHALLENGER_FAILURES = Gauge(
     "rivermill_challenger_failures", "Challengers' scores that failed with the served state", _LANE
 )
-INCIDENTS_OPEN = Gauge("rivermill_incidents_open", "Drift incidents open")
+INCIDENTS_OPEN = Gauge("rivermill_incidents_open", "Drift incidents open", ("kind", "severity"))
+DRIFT_SUM_RATIO = Gauge(
+    "rivermill_drift_sum_ratio",
+    "A signal's running sum (CUSUM) by the threshold in force: beyond 1 it is flagged",
+    ("signal",),
+)
+DRIFT_OUT = Gauge(
+    "rivermill_drift_out", "1 for a signal that was flagged and has neither recovered nor been accepted", ("signal",)
+)
+DRIFT_LEVEL = Gauge(
+    "rivermill_drift_level", "Mean level of a signal since its sum left zero, in the feature's own unit", ("signal",)
+)
+DRIFT_REFERENCE = Gauge(
+    "rivermill_drift_reference", "Mean level of a signal in the reference that it is compared with", ("signal",)
+)
+
+OF_A_LANE = (
+    TOTALS, LAG, WATERMARK, PAUSED, DEDUPE_SPAN_SECONDS, FIELD_INVARIABLE, FIELD_MISSING_RATIO, UNKNOWN_FIELDS,
+    WAITING_LABELS_BOUND, CHALLENGER_FAILURES,
+)  # fmt: skip
+"""What a lane that has left the process must no longer tell: it is another process's now, and sums would count it twice."""
+OF_THE_FOLD = (PREQUENTIAL, LIVE_WITHHELD, CANDIDATE_WITHDRAWN)
+OF_DETECTION = (INCIDENTS_OPEN, DRIFT_SUM_RATIO, DRIFT_OUT, DRIFT_LEVEL, DRIFT_REFERENCE)
+"""As above, of the one lane that trains and of the one that detects."""

@@ -48,7 +48,7 @@ class Driver:
         return frozenset()
 
     def report(self) -> None:
-        """Set the stage's own gauges; called after a commit, at most once a second."""
+        """Set the stage's own gauges; called after commits, at most once a second."""
 
     async def close(self) -> None:
         """The lane has ended."""

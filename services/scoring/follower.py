@@ -30,6 +30,8 @@ from services.scoring.alerts import Refusals
 _DECISION = msgspec.json.Decoder(AliasRecord)
 _RETRY_S = 2.0
 _MAX_CAME_IN = 2000
+_REASONS = {"SignatureError": "signature", "SnapshotRefused": "sha256_or_size", "SnapshotError": "snapshot"}
+_OTHER_REASONS = ("undecodable", "registry", "unloadable")
 _log = structlog.get_logger()
 
 
@@ -60,6 +62,10 @@ class Follower:
         self._started_ms = time.time_ns() // 1_000_000
         self._wake = asyncio.Event()
         self._first = asyncio.Event()
+        for reason in (*_REASONS.values(), *_OTHER_REASONS):  # an increase from nothing is none to Prometheus
+            metrics.REFUSED.labels(reason)
+        for how in ("live", "version"):
+            metrics.SWAPS.labels(how)
 
     async def ready(self) -> None:
         """Wait until there is a champion to serve; NoChampionError when the only one is signed with another key."""
@@ -193,6 +199,8 @@ class Follower:
         metrics.SERVED_VERSION.clear()
         metrics.SERVED_VERSION.labels(ref.candidate).set(ref.version)
         metrics.SERVED_OFFSET.set(ref.examples_offset)
+        metrics.SERVED_MODEL.clear()
+        metrics.SERVED_MODEL.labels(ref.candidate, str(not champion.live).lower(), champion.spec).set(1)
         metrics.STALENESS_SECONDS.set_function(self._staleness)
 
     def _staleness(self) -> float:
@@ -211,5 +219,4 @@ class Follower:
 
 def _reason(error: Exception) -> str:
     """A bounded label for the metric."""
-    known = {"SignatureError": "signature", "SnapshotRefused": "sha256_or_size", "SnapshotError": "snapshot"}
-    return known.get(type(error).__name__, "registry" if isinstance(error, RegistryError) else "unloadable")
+    return _REASONS.get(type(error).__name__, "registry" if isinstance(error, RegistryError) else "unloadable")

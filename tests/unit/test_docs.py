@@ -129,12 +129,18 @@ def metric_rows(module: object) -> Iterator[str]:
         if isinstance(metric, MetricWrapperBase):
             name = f"{metric._name}_total" if metric._type == "counter" else metric._name
             labels = ", ".join(f"`{label}`" for label in metric._labelnames) or "-"
-            yield f"| `{name}` | {metric._type} | {labels} | {metric._documentation} |"
+            yield f"| `{name}` | {metric._type} | {unit(name)} | {labels} | {metric._documentation} |"
+
+
+def unit(name: str) -> str:
+    """The base unit that a metric's name ends in, as Prometheus has it."""
+    last = name.removesuffix("_total").rpartition("_")[2]
+    return last if last in {"seconds", "bytes", "ratio", "records"} else "-"
 
 
 @pytest.mark.parametrize("module", [runtime_metrics, registry_metrics], ids=["services", "registry"])
 def test_every_metric_is_listed_as_the_code_describes_it(module):
-    """The table has each metric's name, type, labels and meaning, word for word, and none that is gone."""
+    """The table has each metric's name, type, unit, labels and meaning, word for word, and none that is gone."""
     rows = list(metric_rows(module))
     page = text("metrics.md").splitlines()
     missing = [row for row in rows if row not in page]

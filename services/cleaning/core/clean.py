@@ -84,6 +84,7 @@ class Clean:
             {spec.label.id: str | int, spec.label.time: self._times.type, spec.label.value: value}, {}
         )
         self._recent = RecentIds(spec.event.dedupe_ids)
+        self._repairs: dict[tuple[str, str], int] = {}
 
     def process(self, batch: Sequence[Incoming], now: int) -> Output:
         """Clean the records in their order; see :class:`services.domain.records.Core`."""
@@ -125,6 +126,11 @@ class Clean:
     def profiles(self) -> dict[str, FieldProfile]:
         """What is known of each field that is read from events, on this lane."""
         return field_profiles(self._features)
+
+    def take_repairs(self) -> dict[tuple[str, str], int]:
+        """How often each (field, rule) changed something since the last call; fields are those of the pipeline file."""
+        repairs, self._repairs = self._repairs, {}
+        return repairs
 
     @property
     def unknown_fields(self) -> dict[str, int]:
@@ -233,6 +239,8 @@ class Clean:
         for change in changes:
             name = f"repaired.{change.rule}"
             self.totals[name] = self.totals.get(name, 0) + 1
+            repair = (change.field, change.rule)
+            self._repairs[repair] = self._repairs.get(repair, 0) + 1
 
     def _rekey(self, read: _Read, target: int, out: Output) -> None:
         self.totals["rekeyed_labels" if read.is_label else "rekeyed_events"] += 1

@@ -5,9 +5,10 @@ Everything is a function of the log: event times come from the summaries, ids fr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,6 +19,7 @@ from services.domain.deadletters import dead_letter
 from services.domain.records import Incoming, Out, Output, Standing
 from services.domain.spec import Spec, duration
 from services.drift.core.blocks import Blocks, BlockSums, Order, OrderState, Part
+from services.drift.core.incidents import Kind, Severity
 from services.drift.core.reading import UNREADABLE, read
 from services.drift.core.watch import Told, Watch
 
@@ -26,6 +28,16 @@ MOST_WAITING = 512
 """Parts that wait for other lanes before one that says nothing is given up."""
 _SOURCES = ("predictions", "examples")
 _encode = msgspec.json.Encoder().encode
+
+
+class Signal(NamedTuple):
+    """How one signal stands: its running sum by the threshold, whether it is out, its level and its reference's."""
+
+    name: str
+    sum_ratio: float
+    out: bool
+    level: float
+    reference: float
 
 
 class _Source(msgspec.Struct):
@@ -94,6 +106,20 @@ class Detect:
         for name, source in state.sources.items():
             self._blocks[name].current = _unpacked(source)
             self._watches[name] = source.watch
+
+    def signals(self) -> Iterator[Signal]:
+        """How every watched signal stands after the last block."""
+        for watch in self._watches.values():
+            for name, cusum in watch.statistics.items():
+                highest = max(cusum.up, cusum.down)
+                yield Signal(
+                    name, highest / watch.threshold if watch.threshold else 0.0, cusum.out > 0, cusum.level,
+                    cusum.reference.level,
+                )  # fmt: skip
+
+    def incidents(self) -> Counter[tuple[Kind, Severity]]:
+        """Open incidents by kind and severity."""
+        return Counter((each.kind, each.severity) for watch in self._watches.values() for each in watch.incidents)
 
     def _fold(self, part: Part, record: Incoming, output: Output) -> None:
         source = part.summary.source if part.summary.source in _SOURCES else "predictions"

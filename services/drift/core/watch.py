@@ -29,13 +29,16 @@ class Told(NamedTuple):
 
 
 class Watch(msgspec.Struct):
-    """State and step of one source. ``first_end`` and ``blocks`` give blocks a day, which the threshold depends on."""
+    """State and step of one source. ``first_end`` and ``blocks`` give blocks a day, which the threshold depends on;
+    ``threshold`` is the last one in force, 0 before the first.
+    """
 
     statistics: dict[str, Cusum] = {}
     incidents: list[Incident] = []
     blocks: int = 0
     first_end: datetime | None = None
     spent: int = 0
+    threshold: float = 0.0
 
     def step(self, block: BlockSums, rate: float, watched: int, incident_id: str) -> list[Told]:
         """Fold a block: ``rate`` is false alarms a day over ``watched`` statistics of all sources;
@@ -45,7 +48,7 @@ class Watch(msgspec.Struct):
         self.blocks += 1
         if self.blocks == 1:  # lanes have only begun to know the features
             return []
-        h = self._threshold(block.end, rate, watched)
+        h = self.threshold = self._threshold(block.end, rate, watched)
         flagged = {}
         for seen in observations(block):
             verdict = self._judge(seen, h)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from services.cleaning.core import Clean
 from services.cleaning.core.rules import REPAIRS
-from tests.unit.cleaning.pipelines import HERE, NOON, NOW, TOPICS, event, one, pipeline, raw
+from tests.unit.cleaning.pipelines import HERE, NOON, NOW, TOPICS, cleaned, event, one, pipeline, raw
 
 
 def repaired(field: str, value: Any, features: str) -> tuple[Any, list[str]]:
@@ -170,6 +172,18 @@ def test_derived_fields_are_local_time() -> None:
     assert clean is not None
     assert clean.features == {"hour": "22", "weekday": "tue", "month": "12"}
     assert clean.changes == []
+
+
+def test_repairs_are_counted_by_field_and_rule_and_told_once() -> None:
+    """What was changed on the records since the last time is what is told, for the record itself under no field."""
+    core = Clean(pipeline(), 0, 4, TOPICS)
+    bom = b"\xef\xbb\xbf" + json.dumps(raw(0, temp="12.5", distance="7")).encode()
+    out = core.process([event(bom, offset=0), event(raw(1, temp="13"), offset=1)], NOW)
+    counted = Counter((change.field, change.rule) for clean in cleaned(out) for change in clean.changes)
+    assert counted["temp", "number_text"] == 2
+    assert counted["", "bom"] == 1
+    assert core.take_repairs() == counted
+    assert core.take_repairs() == {}
 
 
 def test_an_integer_id_is_its_decimal_text_and_nothing_is_trimmed() -> None:

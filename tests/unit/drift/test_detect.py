@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,6 +89,25 @@ def test_a_champion_that_gets_worse_is_a_performance_incident() -> None:
         labels = [rng.random() < (0.8 if i < SHIFTED.start else skill) for i in range(15_000)]
         told = streams.detected(streams.spec(), [streams.example(i, 0.8, label) for i, label in enumerate(labels)])
         assert [alert.kind for alert in told] == kinds
+
+
+def test_signals_and_incidents_tell_how_it_stands() -> None:
+    """While a shift lasts its signal alone is out, its sum beyond the threshold, its level away from its reference."""
+    detect = Detect(streams.spec())
+    detect.process(streams.summaries(streams.spec(), streams.stream(14_000, once)), 0)
+    signals = {signal.name: signal for signal in detect.signals()}
+    assert [name for name, signal in signals.items() if signal.out] == ["mean:a"]
+    assert [name for name, signal in signals.items() if signal.sum_ratio > 1] == ["mean:a"]
+    assert abs(signals["mean:a"].reference - 100) < 1
+    assert abs(signals["mean:a"].level - 115) < 2
+    assert signals["mean:b"].level == pytest.approx(100, abs=2)
+    assert sum(detect.incidents().values()) == 1
+    assert {kind for kind, _ in detect.incidents()} == {"drift"}
+
+    restored = Detect(streams.spec())
+    restored.restore(detect.standing().data, detect.totals)
+    assert list(restored.signals()) == list(detect.signals())
+    assert restored.incidents() == detect.incidents()
 
 
 @settings(max_examples=20, deadline=None)

@@ -1,0 +1,62 @@
+"""Write the dashboards as JSON, for Grafana to provision.
+
+Run ``python -m deploy.grafana.generate`` after changing one; with ``--check`` it writes nothing and fails when a
+generated file is stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from deploy.grafana import drift, model, overview, pipeline, quality
+
+COMMAND = "python -m deploy.grafana.generate"
+FOLDER = Path(__file__).parent / "dashboards"
+_BOARDS = {"overview": overview, "pipeline": pipeline, "quality": quality, "model": model, "drift": drift}
+
+
+def generated() -> dict[Path, str]:
+    """The JSON of every dashboard by its file."""
+    return {FOLDER / f"{name}.json": _text(module.dashboard().build()) for name, module in _BOARDS.items()}
+
+
+def _text(page: Dashboard) -> str:
+    for number, panel in enumerate(page.panels or (), start=1):
+        panel.id_val = number  # links to a panel name it
+    return json.dumps(page, cls=JSONEncoder, indent=1, sort_keys=True) + "\n"
+
+
+def stale(files: dict[Path, str]) -> list[Path]:
+    """Files that are missing, differ or belong to no dashboard."""
+    there = {path: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.json")}
+    return sorted(path for path in files.keys() | there.keys() if files.get(path) != there.get(path))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the dashboards, or with ``--check`` say which are stale; the exit code."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a generated file is stale")
+    check = parser.parse_args(arguments).check
+    files = generated()
+    wrong = stale(files)
+    for path in wrong:
+        print(f"{'stale' if check else 'written' if path in files else 'removed'}: {path.relative_to(FOLDER.parent)}")
+        if not check and path in files:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(files[path], encoding="utf-8")
+        elif not check:
+            path.unlink()
+    if check and wrong:
+        print(f"These files follow from the dashboards' code and do not match it: run `{COMMAND}` and commit.")
+    return 1 if check and wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
