@@ -1,4 +1,4 @@
-"""``summaries``: mergeable sufficient statistics of a part of a block, one partition. Written and read by drift."""
+"""``summaries``: mergeable sufficient statistics of a part of a block, one partition. Written by drift, read by it and by the registry."""
 
 from __future__ import annotations
 

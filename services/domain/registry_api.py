@@ -54,7 +54,8 @@ class NewVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     It is unique by (model name, candidate, spec, log_id, examples_offset): posting it again returns the first.
     ``examples_offset`` is the next offset to fold (exclusive); ``sha256`` is of the snapshot's bytes; ``signature``
-    is their hex HMAC-SHA256, which the registry keeps and cannot check; ``keep`` is how many of the candidate's
+    is their hex HMAC-SHA256, which the registry keeps and checks only
+    where it has the key, to show the snapshot's manifest; ``keep`` is how many of the candidate's
     versions to keep in full before older ones are thinned. The names of ``metrics`` are :func:`legible`.
     """
 
@@ -102,17 +103,19 @@ class Alias(msgspec.Struct, frozen=True):
     at: datetime
 
 
-class SetAlias(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SetAlias(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Body of ``PUT /models/{name}/aliases/{alias}``.
 
     ``live`` false serves exactly ``version`` until changed. ``live`` true follows the candidate of ``version``, from
     that candidate's newest version on. Setting what is already so changes nothing and adds nothing to the log.
-    ``reason`` is :func:`legible`.
+    ``reason`` is :func:`legible`. ``seen`` is the revision of the newest log entry of this alias that the decider has
+    seen (0: none): where the log has a newer one, the decision is refused.
     """
 
     version: VersionNumber
     reason: Reason
     live: bool = True
+    seen: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
 
 
 class Change(msgspec.Struct, frozen=True):

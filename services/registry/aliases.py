@@ -126,11 +126,28 @@ def set_alias(database: Database, name: str, alias: str, wanted: SetAlias, *, ac
         current = session.get(AliasRow, (name, alias))
         if current is not None and current.live == wanted.live and _same(current, target):
             return alias_of(current)
+        _require_seen(session, name, alias, wanted.seen)
         former = current.candidate if current is not None else None
         row = move(session, model, alias, target, live=wanted.live, actor=actor, reason=wanted.reason, logged=True)
         if alias == CHAMPION and former is not None and former != target.candidate:
             _demote(session, model, former, actor)
         return alias_of(row)
+
+
+def last_decision(session: Session, name: str, alias: str) -> MoveRow | None:
+    """Return the newest entry of the log on this alias."""
+    moves = select(MoveRow).where(MoveRow.name == name, MoveRow.logged, MoveRow.alias == alias)
+    return session.scalars(moves.order_by(MoveRow.revision.desc()).limit(1)).first()
+
+
+def _require_seen(session: Session, name: str, alias: str, seen: int | None) -> None:
+    last = last_decision(session, name, alias)
+    if seen is not None and last is not None and last.revision > seen:
+        raise Conflict(
+            f"{alias} of {name} was changed meanwhile",
+            f"{last.actor} let it name version {last.version} at {last.at:%Y-%m-%d %H:%M:%S} UTC: {last.reason!r}. "
+            "Look at what it names now, and decide again.",
+        )
 
 
 def _same(current: AliasRow, target: VersionRow) -> bool:

@@ -34,7 +34,9 @@ from services.registry import aliases, publishing, reading, specs
 from services.registry.blobs import Blobs
 from services.registry.database import Database
 from services.registry.described import Keeping, Publishing, also, refusals
+from services.registry.follower import Follower
 from services.registry.guards import actor
+from services.registry.manifests import Manifests
 from services.registry.metrics import DECISIONS, REPEATS, SNAPSHOT_BYTES, VERSIONS
 from services.registry.publisher import Publisher
 from services.registry.refusals import Invalid
@@ -59,6 +61,8 @@ class Registry:
     blobs: Blobs
     publisher: Publisher
     uploads: asyncio.Semaphore
+    follower: Follower
+    manifests: Manifests
 
 
 def registry_of(state: State) -> Registry:

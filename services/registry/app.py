@@ -12,15 +12,20 @@ from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
+from services.registry.acts import ACTS
 from services.registry.api import API, Registry, registry_of, uploads
 from services.registry.blobs import open_blobs
 from services.registry.database import open_database
+from services.registry.follower import Follower
 from services.registry.guards import Guard
+from services.registry.health import HEALTH
+from services.registry.manifests import Manifests
 from services.registry.observed import Observed
-from services.registry.pages import PAGES, STYLE_HASH
+from services.registry.pages import PAGES
 from services.registry.problems import EXCEPTION_HANDLERS
 from services.registry.publisher import Publisher
 from services.registry.settings import RegistrySettings
+from services.registry.static_files import static_file
 from services.runtime.clients import ignore_futures_of_failed_producers
 
 _OTHER_BODIES = 64 * 1024
@@ -30,32 +35,39 @@ _log = structlog.get_logger()
 def application(settings: RegistrySettings, on_failure: Callable[[], None]) -> Observed:
     """Open everything and return the ASGI application; SettingsError says what cannot be opened.
 
-    ``on_failure`` is called when the publisher ends by itself: a registry that publishes nothing must not look
-    healthy, so the process is to stop.
+    ``on_failure`` is called when the publisher or the follower ends by itself: a registry that publishes nothing must
+    not look healthy, so the process is to stop.
     """
     database = open_database(settings.database)
     blobs = open_blobs(settings.blobs)
+    keys = (settings.runtime.signing_key, settings.runtime.signing_key_previous)
+    manifests = Manifests(tuple(key for key in keys if key))
+    guard = Guard(database, settings.token, settings.anonymous, loopback=settings.loopback)
 
     @contextlib.asynccontextmanager
     async def publishing(served: Litestar) -> AsyncGenerator[None, None]:
         asyncio.get_running_loop().set_exception_handler(ignore_futures_of_failed_producers)
         publisher = Publisher(database, settings.kafka)
-        served.state.registry = Registry(database, blobs, publisher, uploads())
-        task = asyncio.create_task(publisher.run())
-        task.add_done_callback(lambda ended: _watch(ended, on_failure))
+        follower = Follower(database, settings.kafka, publisher)
+        served.state.guard = guard
+        served.state.registry = Registry(database, blobs, publisher, uploads(), follower, manifests)
+        tasks = [asyncio.create_task(publisher.run()), asyncio.create_task(follower.run())]
+        for task in tasks:
+            task.add_done_callback(lambda ended: _watch(ended, on_failure))
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.wait([task])
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
             database.close()
 
     app = Litestar(
-        route_handlers=[API, *PAGES],
+        route_handlers=[API, *PAGES, ACTS, *HEALTH, static_file],
         dependencies={"registry": Provide(registry_of, sync_to_thread=False)},
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[publishing],
-        guards=[Guard(database, settings.token, settings.anonymous, loopback=settings.loopback)],
+        guards=[guard],
         openapi_config=OpenAPIConfig(
             title="Rivermill registry", version="1", path="/schema", render_plugins=[JsonRenderPlugin(path="/")]
         ),
@@ -64,10 +76,10 @@ def application(settings: RegistrySettings, on_failure: Callable[[], None]) -> O
         logging_config=None,
         debug=False,
     )
-    return Observed(app, STYLE_HASH)
+    return Observed(app)
 
 
 def _watch(task: asyncio.Task[None], on_failure: Callable[[], None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("the publisher failed; the registry stops", exc_info=error)
+        _log.error("a task of the registry failed; it stops", exc_info=error)
         on_failure()

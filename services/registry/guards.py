@@ -1,15 +1,14 @@
 """Who may do what, how often, and under which name it is logged.
 
-A request is somebody's by its token: ``Authorization: Bearer``, or for browsers ``Basic`` with the token as password.
+A request is somebody's by its token: ``Authorization: Bearer``, or for browsers the cookie that signing in leaves.
 Without one it is anonymous, and may do what the settings let anonymous requests do. What a handler needs is its ``opt``:
-``scope`` (``read`` unless it says otherwise), or ``unlimited`` for what monitoring asks, which is open.
+``scope`` (``read`` unless it says otherwise, ``sign-in`` for finding out who it is), or ``unlimited`` for what monitoring
+asks and for what pages are made of, which is open.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hmac
 import ipaddress
 import re
@@ -27,9 +26,13 @@ from services.registry.refusals import Forbidden, Invalid, TooMany, Unauthorized
 
 ACTOR_HEADER = "X-Rivermill-Actor"
 ANONYMOUS = "anonymous"
+COOKIE = "rivermill_token"
+"""Where signing in keeps the token."""
+SIGN_IN = "sign-in"
 _ACTOR = re.compile(r"[\w.@+:/ -]{1,64}")
 _ACTOR_LENGTH = 64
 _REQUESTS_A_SECOND, _REQUESTS_AT_ONCE = 300, 600
+_LOOKS = ("GET", "HEAD", "OPTIONS")
 _FAILURES_A_SECOND, _FAILURES_AT_ONCE = 1 / 6, 10
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -71,12 +74,12 @@ class Guard:
         self._within(self._requests, client, "too many requests")
         self._requests.take(client)
         scope = handler.opt.get("scope", "read")
-        who = await self._who(connection, client)
+        who = self._anonymous if scope == SIGN_IN else await self._who(connection, client)
         connection.scope["state"]["who"] = who
-        if scope != "read":
+        if scope != "read" and connection.scope["method"] not in _LOOKS:  # type: ignore[typeddict-item]
             _require_same_origin(connection)
-        if scope not in who.scopes:
-            self._refuse(who, scope, connection)
+        if scope not in (*who.scopes, SIGN_IN):
+            self._refuse(who, scope)
 
     @staticmethod
     def _within(limiter: Limiter, client: str, what: str) -> None:
@@ -84,12 +87,18 @@ class Guard:
             raise TooMany(f"{what} from this address", f"Wait {wait} s and go on more slowly.", wait)
 
     async def _who(self, connection: Connection, client: str) -> Who:
-        given = connection.headers.get("Authorization")
-        if given is None:
-            if self._loopback and not _calls_this_machine(connection):
-                raise _unauthorized("without a token, call this registry by 127.0.0.1 or localhost", connection)
-            return self._anonymous
-        secret = _secret(given) or ""
+        given = _given(connection)
+        if given is not None:
+            return await self._identify(given, client)
+        if self._loopback and not _calls_this_machine(connection):
+            raise _unauthorized("without a token, call this registry by 127.0.0.1 or localhost")
+        return self._anonymous
+
+    async def identify(self, connection: Connection, secret: str) -> Who:
+        """Whose token this is; Unauthorized when it is nobody's, TooMany after too many such guesses."""
+        return await self._identify(secret, client_of(connection.client.host if connection.client else ""))
+
+    async def _identify(self, secret: str, client: str) -> Who:
         found = await asyncio.to_thread(tokens.find, self._database, secret)
         if found is not None:
             return Who(found.name, ("read", *found.scopes), named=True)
@@ -97,27 +106,23 @@ class Guard:
         if self._digest is not None and hmac.compare_digest(tokens.sha256(secret), self._digest):
             return Who("token", tokens.SCOPES)
         self._failures.take(client)
-        raise _unauthorized("the token is wrong, or was revoked", connection)
+        raise _unauthorized("the token is wrong, or was revoked")
 
-    def _refuse(self, who: Who, scope: str, connection: Connection) -> None:
+    def _refuse(self, who: Who, scope: str) -> None:
         if who is self._anonymous:
-            raise _unauthorized("this needs a token", connection)
+            raise _unauthorized("this needs a token")
         raise Forbidden(
             f"the token {who.name} may not {scope}", f"Make one with `rivermill tokens create --scope {scope}`."
         )
 
 
-def _secret(given: str) -> str | None:
-    """The token in an Authorization header, if there is one in it."""
-    scheme, _, rest = given.partition(" ")
-    if scheme.lower() == "bearer":
-        return rest.strip()
-    if scheme.lower() != "basic":
-        return None
-    try:
-        return base64.b64decode(rest.strip(), validate=True).decode().partition(":")[2]
-    except (binascii.Error, UnicodeDecodeError):
-        return None
+def _given(connection: Connection) -> str | None:
+    """The token that the request carries, if it carries one."""
+    header = connection.headers.get("Authorization")
+    if header is None:
+        return connection.cookies.get(COOKIE) or None
+    scheme, _, rest = header.partition(" ")
+    return rest.strip() if scheme.lower() == "bearer" else ""
 
 
 def _calls_this_machine(connection: Connection) -> bool:
@@ -129,41 +134,49 @@ def _calls_this_machine(connection: Connection) -> bool:
 
 
 def _require_same_origin(connection: Connection) -> None:
-    """A browser sends a Basic token, and what it may do without one, for whatever page asks: pages of ours alone may."""
-    site = connection.headers.get("Sec-Fetch-Site")
-    by_browser = connection.headers.get("Authorization", "").lower().startswith("basic ")
-    if site in ("none", "same-origin") or (site is None and not by_browser):
-        return
-    raise Forbidden(
-        "a page of another site tried to change this registry"
-        if site is not None
-        else "the browser does not say whose page asks",
-        "Use the rivermill command, an HTTP client with a bearer token, or this registry's pages over HTTPS or on "
-        "this machine.",
-    )
+    """A browser sends a cookie, and what it may do without one, for whatever page asks: pages of ours alone may.
+
+    Fetch metadata tells which page it was (https://www.w3.org/TR/fetch-metadata/); over plain HTTP browsers send
+    ``Origin`` alone.
+    """
+    site, origin = connection.headers.get("Sec-Fetch-Site"), connection.headers.get("Origin")
+    if site is not None:
+        is_ours = site in ("none", "same-origin")
+    else:
+        is_ours = origin is None or origin.partition("://")[2] == connection.headers.get("Host")
+    if not is_ours:
+        raise Forbidden(
+            "a page of another site tried to change this registry",
+            "Use the rivermill command, an HTTP client with a bearer token, or this registry's own pages.",
+        )
 
 
-def _unauthorized(what: str, connection: Connection) -> Unauthorized:
-    """401 with the challenge that fits: a browser that goes to a page asks its user."""
-    page = "text/html" in connection.headers.get("Accept", "")
+def _unauthorized(what: str) -> Unauthorized:
     return Unauthorized(
         what,
         "Set RIVERMILL_REGISTRY_TOKEN to one that `rivermill tokens create` made, or send the header "
-        "'Authorization: Bearer <token>' with it. A browser takes it as password, with any user name.",
-        {"WWW-Authenticate": 'Basic realm="Rivermill registry", charset="UTF-8"' if page else "Bearer"},
+        "'Authorization: Bearer <token>' with it. In a browser, sign in.",
+        {"WWW-Authenticate": "Bearer"},
     )
 
 
-def actor(request: Request[Any, Any, Any]) -> str:
-    """The name to log: the header's, after that of a token of the database; without the header, whose request it is."""
+def who_asks(request: Request[Any, Any, Any]) -> Who:
+    """Whose request it is, as the guard found out."""
     who: Who = request.scope["state"]["who"]
-    given = request.headers.get(ACTOR_HEADER)
+    return who
+
+
+def actor(request: Request[Any, Any, Any], named: str | None = None) -> str:
+    """The name to log: ``named`` or the header's, after that of a token of the database; else whose request it is."""
+    who = who_asks(request)
+    given = request.headers.get(ACTOR_HEADER) if named is None else named
     if given is None:
         return who.name
     name = given.strip()
     if not _ACTOR.fullmatch(name):
+        what = f"the header {ACTOR_HEADER}" if named is None else f"{named[:80]!r}"
         raise Invalid(
-            f"the header {ACTOR_HEADER} is not a name",
+            f"{what} is not a name",
             "Send 1 to 64 letters, digits, spaces or any of . _ @ + : / -",
         )
     return f"{who.name}: {name}"[:_ACTOR_LENGTH] if who.named and name != who.name else name

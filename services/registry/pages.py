@@ -1,55 +1,43 @@
-"""What people and machines look at beside the API: one plain page a model, health, readiness and metrics."""
+"""The pages people look at. They work without scripts; those only draw the plots and keep what is shown fresh."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections import defaultdict
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
+from typing import Annotated, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from litestar import MediaType, Response, get
-from markupsafe import Markup
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy.exc import SQLAlchemyError
+from litestar import Request, Response, get
+from litestar.params import Parameter
 
-from services.domain.registry_api import Model, VersionPage
-from services.registry import outbox, reading
-from services.registry.api import Before, ModelName, Registry
-from services.registry.metrics import REGISTRY
+from services.domain.registry_api import NAME, Model, Version
+from services.registry import aliases, history, outbox, profiles, reading
+from services.registry.api import Before, ModelName, Number, Registry
+from services.registry.guards import COOKIE, who_asks
+from services.registry.incidents import MOST
+from services.registry.lineage import lineage
+from services.registry.plots import Drawing, drawing
+from services.registry.rendering import html
 
-_TEMPLATES = Path(__file__).parent / "templates"
-_STYLE = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
-STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_METRICS_SHOWN = 6
-_FIRST = ("auc", "log_loss")
-
-
-def _time(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _figure(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
+_Request = Request[Any, Any, Any]
+_MODELS = 100
+_VERSIONS = 50
+_ENTRIES = 25
+_INCIDENTS = 10
+_INCIDENTS_A_PAGE = 50
+_METRICS_SHOWN = 5
+_FIRST = ("log_loss_recent", "auc_recent", "rmse_recent", "mae", "log_loss", "auc", "rmse", "accuracy", "examples")
+_COUNTED = ("examples", "positive_rate")
 
 
-def _environment() -> Environment:
-    environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
-    environment.filters.update(time=_time, figure=_figure)
-    environment.globals["style"] = Markup(_STYLE)  # noqa: S704 - the project's own style sheet
-    return environment
-
-
-_ENVIRONMENT = _environment()
-
-
-def _page(template: str, registry: Registry, **values: Any) -> Response[str]:
-    text = _ENVIRONMENT.get_template(template).render(notice=_notice(registry), **values)
-    return Response(text, media_type=MediaType.HTML, headers={"Cache-Control": "no-store"})
+def page(
+    template: str, request: _Request, registry: Registry, status: int = 200, *, caveat: str = "", **values: Any
+) -> Response[str]:
+    """A page with what all of them have: how publishing stands, and who is signed in."""
+    may_promote = "promote" in who_asks(request).scopes
+    return html(
+        template, request, status, notice=_notice(registry), caveat=caveat, may_promote=may_promote,
+        signed_in=bool(request.cookies.get(COOKIE)), **values,
+    )  # fmt: skip
 
 
 def _notice(registry: Registry) -> str:
@@ -62,28 +50,109 @@ def _notice(registry: Registry) -> str:
 
 
 @get("/", sync_to_thread=True, include_in_schema=False)
-def models_page(registry: Registry) -> Response[str]:
-    """All models."""
+def models_page(
+    request: _Request, registry: Registry, after: Annotated[str | None, Parameter(pattern=NAME)] = None
+) -> Response[str]:
+    """All models: what is served, how good it is, whether something is wrong."""
     with registry.database.reading() as session:
-        return _page("models.html", registry, models=reading.models(session))
+        found = [each for each in reading.models(session) if after is None or each.name > after]
+        shown = found[:_MODELS]
+        newest = {
+            each.name: reading.version_of(row)
+            for each in shown
+            if each.champion and (row := aliases.newest(session, each.name, each.champion.candidate)) is not None
+        }
+    return page(
+        "models.html", request, registry, models=shown, newest=newest, caveat=registry.follower.caveat,
+        more=shown[-1].name if len(found) > len(shown) else None,
+        metrics={name: _metrics_of([version])[:2] for name, version in newest.items()},
+        incidents={each.name: registry.follower.incidents.open(each.name) for each in shown},
+    )  # fmt: skip
 
 
 @get("/models/{name:str}", sync_to_thread=True, include_in_schema=False)
-def model_page(registry: Registry, name: ModelName, before: Before = None) -> Response[str]:
-    """One model: what is served, its versions, and who changed what."""
+def model_page(
+    request: _Request,
+    registry: Registry,
+    name: ModelName,
+    before: Before = None,
+    log_before: Before = None,
+) -> Response[str]:
+    """One model: what is served, how its candidates do, its incidents, its versions, and who changed what."""
     with registry.database.reading() as session:
         model = reading.model(session, name)
-        versions = reading.versions(session, name, None, before, 50)
-        log = reading.log(session, name, None, 50)
-    shown = _metrics_of(versions)
-    return _page("model.html", registry, model=model, versions=versions, log=log, metrics=shown, named=_named(model))
+        versions = reading.versions(session, name, None, before, _VERSIONS)
+        entries, older = history.log(session, name, log_before, _ENTRIES)
+    incidents = registry.follower.incidents.of(name)
+    return page(
+        "model.html", request, registry, model=model, versions=versions, entries=entries, older=older,
+        before=before, log_before=log_before, metrics=_metrics_of(versions.items), named=_named(model),
+        incidents=incidents[:_INCIDENTS], all_incidents=len(incidents), caveat=registry.follower.caveat,
+    )  # fmt: skip
 
 
-def _metrics_of(versions: VersionPage) -> list[str]:
-    """The metrics' columns: AUC and log loss first, the rest by name, a few in all."""
-    names = sorted({name for version in versions.items for name in version.metrics})
-    names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
-    return names[:_METRICS_SHOWN]
+@get("/models/{name:str}/plots", sync_to_thread=True, include_in_schema=False)
+def plots_data(registry: Registry, name: ModelName) -> Response[Drawing]:
+    """What the plots of a model draw."""
+    with registry.database.reading() as session:
+        found = drawing(session, name, registry.follower.incidents.of(name))
+    return Response(found, headers={"Cache-Control": "no-store"})
+
+
+@get("/models/{name:str}/versions/{version:int}", sync_to_thread=True, include_in_schema=False)
+def version_page(request: _Request, registry: Registry, name: ModelName, version: Number) -> Response[str]:
+    """One version: manifest, lineage, metrics, canaries."""
+    with registry.database.reading() as session:
+        model = reading.model(session, name)
+        row = reading.version(session, name, version)
+        came_from = lineage(session, row)
+    made = registry.manifests.made(registry.blobs, row)
+    shown = reading.version_of(row)
+    return page(
+        "version.html", request, registry, model=model, version=shown, lineage=came_from, made=made,
+        metrics=_sorted(shown.metrics), named=_named(model).get(version, []),
+    )  # fmt: skip
+
+
+@get("/models/{name:str}/incidents", sync_to_thread=True, include_in_schema=False)
+def incidents_page(
+    request: _Request, registry: Registry, name: ModelName, after: Annotated[int, Parameter(ge=0, le=MOST)] = 0
+) -> Response[str]:
+    """The incidents of a model that are known here, with their suspects before and after."""
+    with registry.database.reading() as session:
+        model = reading.model(session, name)
+    found = registry.follower.incidents.of(name)
+    further = after + _INCIDENTS_A_PAGE
+    return page(
+        "incidents.html", request, registry, model=model, incidents=found[after:further], after=after,
+        further=further if further < len(found) else None, caveat=registry.follower.caveat,
+    )  # fmt: skip
+
+
+@get("/models/{name:str}/fields", sync_to_thread=True, include_in_schema=False)
+def fields_page(request: _Request, registry: Registry, name: ModelName) -> Response[str]:
+    """Every field's missing values, mean and spread over the newest blocks of events."""
+    with registry.database.reading() as session:
+        model = reading.model(session, name)
+    blocks = registry.follower.profiles.of(name)
+    nothing = profiles.Part()
+    fields = {field: profiles.over_all(blocks, field) for field in profiles.names(blocks)}
+    over_time = {field: [block.fields.get(field, nothing) for block in blocks] for field in fields}
+    return page(
+        "fields.html", request, registry, model=model, blocks=blocks, fields=fields, over_time=over_time,
+        nothing=nothing, caveat=registry.follower.caveat,
+    )  # fmt: skip
+
+
+def _metrics_of(versions: Iterable[Version]) -> list[str]:
+    """The metrics' columns, a few in all."""
+    names = {name for version in versions for name in version.metrics if name not in _COUNTED}
+    return _sorted(names)[:_METRICS_SHOWN]
+
+
+def _sorted(names: Iterable[str]) -> list[str]:
+    """What is looked at first, the rest by name."""
+    return sorted(names, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name))
 
 
 def _named(model: Model) -> dict[int, list[str]]:
@@ -93,29 +162,4 @@ def _named(model: Model) -> dict[int, list[str]]:
     return named
 
 
-@get("/healthz", sync_to_thread=False, opt={"unlimited": True}, summary="Whether the process answers")
-def healthz() -> dict[str, str]:
-    """Alive."""
-    return {"status": "ok"}
-
-
-@get("/readyz", sync_to_thread=True, opt={"unlimited": True}, summary="Whether requests can be answered")
-def readyz(registry: Registry) -> Response[dict[str, Any]]:
-    """200 when the database answers. A broker that is away makes nothing unready: records wait, and this tells."""
-    delivery = registry.publisher.delivery
-    body: dict[str, Any] = {"ready": True, "broker": delivery.broker, "error": delivery.error, "waiting": None}
-    try:
-        backlog = outbox.backlog(registry.database)
-        body.update(waiting=backlog.records, waiting_since=backlog.since)
-    except SQLAlchemyError as error:
-        body.update(ready=False, error=f"the database does not answer: {type(error).__name__}")
-    return Response(body, status_code=200 if body["ready"] else 503)
-
-
-@get("/metrics", sync_to_thread=False, opt={"unlimited": True}, include_in_schema=False)
-def metrics() -> Response[bytes]:
-    """Prometheus metrics."""
-    return Response(generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-PAGES = [models_page, model_page, healthz, readyz, metrics]
+PAGES = [models_page, model_page, plots_data, version_page, incidents_page, fields_page]

@@ -14,7 +14,9 @@ from sqlalchemy.exc import OperationalError
 
 from services.domain.registry_api import Problem
 from services.registry.refusals import Refusal
+from services.registry.rendering import html
 
+_Request = Request[Any, Any, Any]
 _log = structlog.get_logger()
 _ADVICE = {
     HTTPStatus.NOT_FOUND: "The API lies under /api/v1; GET /schema describes it.",
@@ -23,7 +25,14 @@ _ADVICE = {
 }
 
 
-def _answer(status: int, title: str, detail: str = "", headers: dict[str, str] | None = None) -> Response[Problem]:
+def _answer(
+    request: _Request, status: int, title: str, detail: str = "", headers: dict[str, str] | None = None
+) -> Response[Any]:
+    """Problem details; a page with the same words for a browser that asks for a page."""
+    if "text/html" in request.headers.get("Accept", "") and not request.url.path.startswith("/api/"):
+        shown = html("error.html", request, status, title=title, detail=detail, code=status)
+        shown.headers.update(headers or {})
+        return shown
     return Response(
         Problem(status=status, title=title, detail=detail),
         status_code=status,
@@ -32,34 +41,36 @@ def _answer(status: int, title: str, detail: str = "", headers: dict[str, str] |
     )
 
 
-def _refused(_: Request[Any, Any, Any], refusal: Refusal) -> Response[Problem]:
+def _refused(request: _Request, refusal: Refusal) -> Response[Any]:
     if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("refused", title=refusal.title, detail=refusal.detail)
-    return _answer(refusal.status, refusal.title, refusal.detail, refusal.headers)
+    return _answer(request, refusal.status, refusal.title, refusal.detail, refusal.headers)
 
 
-def _http(_: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+def _http(request: _Request, error: HTTPException) -> Response[Any]:
     status = HTTPStatus(error.status_code)
     wrong = error.extra if isinstance(error.extra, list) else []
     told = "; ".join(
         f"{item.get('key', 'body')}: {item.get('message', '')}" for item in wrong if isinstance(item, dict)
     )
-    return _answer(status, error.detail or status.phrase, told or _ADVICE.get(status, ""), error.headers)
+    return _answer(request, status, error.detail or status.phrase, told or _ADVICE.get(status, ""), error.headers)
 
 
-def _database(_: Request[Any, Any, Any], error: OperationalError) -> Response[Problem]:
+def _database(request: _Request, error: OperationalError) -> Response[Any]:
     _log.error("the database does not answer", error=str(error.orig))
-    return _answer(503, "the registry's database does not answer", "Try again soon; /readyz tells how it is.")
+    return _answer(request, 503, "the registry's database does not answer", "Try again soon; /readyz tells how it is.")
 
 
-def _blobs(_: Request[Any, Any, Any], error: BaseError) -> Response[Problem]:
+def _blobs(request: _Request, error: BaseError) -> Response[Any]:
     _log.error("the blob store does not answer", error=str(error))
-    return _answer(503, "the registry's blob store does not answer", "Try again soon; its log has the details.")
+    return _answer(
+        request, 503, "the registry's blob store does not answer", "Try again soon; its log has the details."
+    )
 
 
-def _unexpected(_: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+def _unexpected(request: _Request, error: Exception) -> Response[Any]:
     _log.error("unexpected error", exc_info=error)
-    return _answer(500, "the registry failed on this request", "Its log has the details; please report them.")
+    return _answer(request, 500, "the registry failed on this request", "Its log has the details; please report them.")
 
 
 EXCEPTION_HANDLERS: ExceptionHandlersMap = {

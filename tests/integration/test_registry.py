@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
@@ -22,6 +23,7 @@ from services.cli.broker import Broker
 from services.registry import topic
 from services.runtime.settings import from_environment
 from tests.pages import blocks
+from tests.unit.registry import lived
 from tests.unit.registry.serving import post, promote, serving
 
 _T = TypeVar("_T")
@@ -69,12 +71,11 @@ def administer(address: str, act: Callable[[AIOKafkaAdminClient], Coroutine[Any,
     return asyncio.run(run())
 
 
-def remove(address: str, name: str) -> None:
+def remove(address: str, name: str, stream: str = "models") -> None:
     """Delete the topic and wait until the broker no longer knows it."""
-    administer(address, lambda client: client.delete_topics([f"{name}.models"]))
-    until(
-        lambda: administer(address, lambda client: client.list_topics()), lambda topics: f"{name}.models" not in topics
-    )
+    gone = f"{name}.{stream}"
+    administer(address, lambda client: client.delete_topics([gone]))
+    until(lambda: administer(address, lambda client: client.list_topics()), lambda topics: gone not in topics)
 
 
 def test_decisions_reach_the_topic(broker: str, pipeline_name: str, tmp_path: Path) -> None:
@@ -212,3 +213,27 @@ def test_second_registry_takes_over(broker: str, pipeline_name: str, tmp_path: P
                 post(first if offset % 2 else second, pipeline_name, b"%d" % offset, offset=offset)
             wanted = {"champion": (5, True)}
             until(lambda: summary(on_topic(broker, pipeline_name)), lambda found: found == wanted)
+
+
+def test_pages_tell_what_drift_told(broker: str, pipeline_name: str, tmp_path: Path) -> None:
+    """Alerts and summaries show on the pages as they come in; those of topics made anew replace what was known."""
+    first, second = [each for each in lived.alerts(pipeline_name) if each.state == "opened"]
+    with serving(tmp_path, {"RIVERMILL_BROKER": broker}) as client:
+        post(client, pipeline_name, b"a")
+
+        def shown(page: str) -> str:
+            return client.get(f"/models/{pipeline_name}/{page}").text
+
+        until(lambda: shown("incidents"), lambda text: "None." in text)
+        lived.tell(broker, pipeline_name, [first], list(lived.summaries(20)))
+        until(lambda: shown("incidents"), lambda text: "distance: mean" in text)
+        until(lambda: shown("fields"), lambda text: "2,000 predictions" in text)
+        lived.tell(broker, pipeline_name, [second], [])
+        until(lambda: shown("incidents"), lambda text: "wind: share" in text and "distance: mean" in text)
+        for stream in ("alerts", "summaries"):
+            remove(broker, pipeline_name, stream)
+        many = [msgspec.structs.replace(second, incident_id=f"incident-{number}") for number in range(60)]
+        lived.tell(broker, pipeline_name, many, list(lived.summaries(4)))
+        until(lambda: shown("incidents"), lambda text: text.count("wind: share") == 50 and "distance: mean" not in text)
+        until(lambda: shown("incidents?after=50"), lambda text: text.count("wind: share") == 10)
+        until(lambda: shown("fields"), lambda text: "400 predictions" in text)

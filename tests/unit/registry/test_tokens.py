@@ -69,7 +69,9 @@ def test_without_a_token_a_closed_registry_answers_monitoring_alone(closed: http
     for path in ("/healthz", "/readyz", "/metrics"):
         assert closed.get(path).status_code == 200, path
     page = closed.get("/", headers={"Accept": "text/html,*/*"})
-    assert page.headers["WWW-Authenticate"].startswith("Basic realm=")
+    assert page.status_code == 401
+    assert "/sign-in" in page.text
+    assert closed.get("/sign-in").status_code == 200
 
 
 def test_a_revoked_token_is_worth_nothing_at_once(database: Database, closed: httpx.Client) -> None:
@@ -106,15 +108,19 @@ def test_last_use_is_noted_once_a_minute(database: Database) -> None:
     assert tokens.listed(database) == [first]
 
 
-def test_a_browser_holds_a_token_as_password(database: Database, closed: httpx.Client) -> None:
-    """Basic authentication reads; it writes for a page of ours alone, since a browser sends it for any page."""
+def test_a_browser_holds_a_token_in_a_cookie(database: Database, closed: httpx.Client) -> None:
+    """Who has signed in reads and writes, but for pages of ours alone, since a browser sends cookies for any page."""
     secret = tokens.create(database, "anna", ["publish", "promote"], NOW)
-    assert closed.get("/", auth=("whoever", secret)).status_code == 200
-    assert closed.get("/", auth=("whoever", "wrong")).status_code == 401
-    closed.auth = httpx.BasicAuth("whoever", secret)
-    assert post(closed, "flights", b"x", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 201
-    for site in ({}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}):
+    assert closed.post("/sign-in", data={"token": "wrong"}).status_code == 401
+    assert closed.get("/").status_code == 401
+    assert closed.post("/sign-in", data={"token": secret}).status_code == 303
+    assert closed.get("/").status_code == 200
+    assert post(closed, "flights", b"x", headers={"Sec-Fetch-Site": "same-origin"}).json()["actor"] == "anna"
+    for site in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "http://elsewhere"}):
         assert post(closed, "flights", b"y", offset=1, headers=site).status_code == 403, site
+    tokens.revoke(database, "anna", NOW)
+    assert closed.get("/").status_code == 401
+    assert closed.get("/sign-in").status_code == 200
 
 
 def test_the_token_of_the_settings_does_everything(tmp_path: Path) -> None:
