@@ -29,10 +29,9 @@ from schemas.examples import Control
 from schemas.predictions import ModelRef, Prediction
 from services.cleaning.core.clean import Clean, Inputs
 from services.cli import backtest_input
-from services.cli.offline import Offline, Record
+from services.cli.offline import Offline, Raw, Record
 from services.domain import snapshot
 from services.domain.catalogue import is_linear
-from services.domain.records import Core
 from services.domain.served import Part, Served
 from services.domain.spec import Spec, canonical, parse, spec_hash
 from services.drift.core.detect import Detect
@@ -63,7 +62,7 @@ class Row(NamedTuple):
 class Log:
     """What went through a pipeline: what each stage read, in order, by the streams it reads."""
 
-    def __init__(self, spec: Spec, raws: Sequence[backtest_input.Raw]) -> None:
+    def __init__(self, spec: Spec, raws: Sequence[Raw]) -> None:
         self.spec = spec
         self._streams: list[tuple[str, Record]] = []
         offline = Offline(spec, 1, observe=lambda stream, record: self._streams.append((stream, record)))
@@ -83,7 +82,7 @@ class Log:
 
 
 def best(
-    make: Callable[[], Core], records: Sequence[Any], runs: int, after: Callable[[Any], None] | None = None
+    make: Callable[[], Any], records: Sequence[Any], runs: int, after: Callable[[Any], None] | None = None
 ) -> float:
     """CPU microseconds a record: the best run of a fresh core over all records, batch by batch."""
     fastest = float("inf")
@@ -108,8 +107,6 @@ def cleaner(spec: Spec) -> Callable[[], Clean]:
 class Floor:
     """Decoding the raw event and encoding the clean one, typed, and nothing between: what cleaning is compared with."""
 
-    totals: dict[str, int] = {}  # noqa: RUF012 - a core that counts nothing
-
     def __init__(self, spec: Spec) -> None:
         identity, moment = spec.event.id, spec.event.time
         kinds: dict[str, Any] = {"number": float | None, "boolean": bool | None}
@@ -126,9 +123,6 @@ class Floor:
         return [
             encode(clean(*[getattr(raw, name) for name in names])) for raw in [decode(it.value or b"") for it in batch]
         ]
-
-    def standing(self) -> Any:
-        raise NotImplementedError
 
 
 def cleaning(spec: Spec, days: int, runs: int) -> Iterator[Row]:
@@ -239,7 +233,7 @@ def _resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def raws(days: int, dirt: float) -> list[backtest_input.Raw]:
+def raws(days: int, dirt: float) -> list[Raw]:
     return list(backtest_input.flights(days, dirt, 2013)[0])
 
 

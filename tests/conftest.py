@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from services.cli.broker import Broker, BrokerError
@@ -24,6 +25,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not item.path.is_relative_to(_UNIT):
             item.add_marker(pytest.mark.xdist_group("broker"))
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_are() -> None:
+    """No test is told less for another one, before it, having run a command, which quiets the logs of its process."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
