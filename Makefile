@@ -10,7 +10,7 @@ ARGS ?=
 ROUNDS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos fuzz test check lint unit bench format venv requirements clean
+.PHONY: help demo chaos fuzz test check lint unit bench up format venv requirements clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -51,6 +51,10 @@ unit: venv ## Run the unit tests alone: no broker, seconds
 
 bench: venv $(VENV)-bench/.locked ## Measure scoring beside its peers, one round; all five, and written down: make bench ROUNDS=5
 	@$(BIN)/python -m bench.peers --rounds $(ROUNDS) $(ARGS)
+
+up: ## Build the image and run everything in containers: docs/deploying.md (needs Docker, nothing else)
+	@sh deploy/compose/secrets.sh
+	@docker compose up --build --detach --wait
 
 format: venv ## Format the code and fix what can be fixed
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
@@ -96,8 +100,10 @@ $(VENV)-fuzz/.locked: requirements/main.txt requirements/fuzz.txt | $(VENV)/.pyt
 requirements: ## Pin the requirements anew (needs uv)
 	@for file in main dev; do \
 		group=$$(test $$file = dev && echo "--group dev"); \
-		uv pip compile pyproject.toml $$group --universal --python-version 3.11 --generate-hashes --no-header \
-			--upgrade --quiet -o requirements/$$file.txt; done
+		uv pip compile pyproject.toml --extra broker $$group --universal --python-version 3.11 --generate-hashes \
+			--no-header --upgrade --quiet -o requirements/$$file.txt; done
+	@uv pip compile pyproject.toml --constraint requirements/main.txt --universal --python-version 3.11 \
+		--generate-hashes --no-header --upgrade --quiet -o requirements/image.txt
 	@for group in bench fuzz; do \
 		uv pip compile --group $$group --constraint requirements/main.txt --universal --python-version 3.11 \
 			--generate-hashes --no-header --upgrade --quiet -o requirements/$$group.txt; done

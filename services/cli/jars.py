@@ -125,8 +125,13 @@ def _fetch_one(context: Any, pin: Pin, repository: Path, url: str) -> None:
 
 
 def _url(env: Mapping[str, str]) -> str:
-    from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - as in _maven
-
+    try:
+        from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - as in _maven
+    except ImportError as error:
+        raise JarsError(
+            "the embedded broker's jars are fetched by the Python package jgo, which is missing: install the extra that "
+            "brings it, rivermill[broker], or use a Kafka that runs (--broker, or RIVERMILL_BROKER)"
+        ) from error
     return env.get("RIVERMILL_MAVEN_URL") or str(MAVEN_CENTRAL_URL)
 
 

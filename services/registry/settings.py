@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.registry.tokens import SCOPES
-from services.runtime.settings import Settings, SettingsError, from_environment
+from services.runtime.settings import Settings, SettingsError, from_environment, secret
 
 _ANONYMOUS: dict[str, tuple[str, ...]] = {"none": (), "read": ("read",), "write": SCOPES}
 
@@ -42,7 +42,7 @@ def registry_settings(env: Mapping[str, str], host: str = "127.0.0.1", port: int
     folder = runtime.data_dir / "registry"
     return RegistrySettings(
         runtime=runtime,
-        database=env.get("RIVERMILL_REGISTRY_DATABASE") or f"sqlite:///{folder / 'registry.sqlite'}",
+        database=secret(env, "RIVERMILL_REGISTRY_DATABASE") or f"sqlite:///{folder / 'registry.sqlite'}",
         blobs=env.get("RIVERMILL_BLOBS") or str(folder / "blobs"),
         kafka=runtime if env.get("RIVERMILL_BROKER") else None,
         host=host,

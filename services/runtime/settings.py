@@ -119,7 +119,7 @@ def _number(env: Mapping[str, str], name: str, default: int, least: int, most: i
     return int(text)
 
 
-def _secret(env: Mapping[str, str], name: str) -> str | None:
+def secret(env: Mapping[str, str], name: str) -> str | None:
     """The value of ``name``, or the content of the file that ``<name>_FILE`` names."""
     if value := env.get(name):
         return value
@@ -132,7 +132,7 @@ def _secret(env: Mapping[str, str], name: str) -> str | None:
 
 
 def _key(env: Mapping[str, str], name: str) -> bytes | None:
-    value = _secret(env, name)
+    value = secret(env, name)
     if value is not None and len(value) < _KEY_MIN_BYTES:
         raise SettingsError(f"{name} is too short: expected at least {_KEY_MIN_BYTES} characters")
     try:
@@ -168,7 +168,7 @@ def _url(env: Mapping[str, str]) -> str:
 
 def _token(env: Mapping[str, str]) -> str | None:
     """Sent in an HTTP header (RFC 6750): visible ASCII."""
-    token = _secret(env, "RIVERMILL_REGISTRY_TOKEN")
+    token = secret(env, "RIVERMILL_REGISTRY_TOKEN")
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
         raise SettingsError("RIVERMILL_REGISTRY_TOKEN holds a space, a line break or a character beyond ASCII")
     return token
@@ -177,7 +177,7 @@ def _token(env: Mapping[str, str]) -> str | None:
 def from_environment(env: Mapping[str, str]) -> Settings:
     """Read and validate the settings; SettingsError names the variable and what was expected."""
     protocol = cast(SecurityProtocol, _choice(env, "RIVERMILL_SECURITY_PROTOCOL", SecurityProtocol, "PLAINTEXT"))
-    password = _secret(env, "RIVERMILL_SASL_PASSWORD")
+    password = secret(env, "RIVERMILL_SASL_PASSWORD")
     if "SASL" in protocol and not (env.get("RIVERMILL_SASL_USERNAME") and password):
         raise SettingsError(f"{protocol} needs RIVERMILL_SASL_USERNAME and RIVERMILL_SASL_PASSWORD (or _PASSWORD_FILE)")
     return Settings(
@@ -196,7 +196,7 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         ssl_cafile=env.get("RIVERMILL_SSL_CAFILE") or None,
         ssl_certfile=env.get("RIVERMILL_SSL_CERTFILE") or None,
         ssl_keyfile=env.get("RIVERMILL_SSL_KEYFILE") or None,
-        ssl_key_password=_secret(env, "RIVERMILL_SSL_KEY_PASSWORD"),
+        ssl_key_password=secret(env, "RIVERMILL_SSL_KEY_PASSWORD"),
         slot=env.get("RIVERMILL_SLOT") or None,
         bind=env.get("RIVERMILL_BIND") or Settings.bind,
         web_port=_number(env, "RIVERMILL_WEB_PORT", 0, 0, _MAX_PORT),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from services.domain import spec_tables
 from services.domain.spec import parse
 from services.registry import metrics as registry_metrics
 from services.runtime import metrics as runtime_metrics
+from tests.composed import compose
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -46,6 +48,11 @@ RUN = {
 }
 """Pages, or sections of them, whose blocks a test runs as they stand there, and which."""
 NOT_RUN = {
+    (
+        "docs/deploying.md",
+        "",
+    ): "needs a container engine; the services it starts run in tests/integration/test_compose.py, "
+    "and what it runs in them is read by the command's own parser",
     ("docs/kubernetes.md", ""): "needs a cluster; what it applies is rendered and validated in tests/unit/kubernetes",
 }
 """Pages, or sections of them, with blocks that no test runs though they are not only this project's commands, and why."""
@@ -165,8 +172,10 @@ def test_every_setting_is_described():
 
 def test_every_secret_that_may_be_in_a_file_is_marked_so():
     """The settings with a star on the operator's page are those that the code also reads from a file."""
-    code = (ROOT / "services" / "runtime" / "settings.py").read_text(encoding="utf-8")
-    secrets = set(re.findall(r'_(?:secret|key)\(env, "(\w+)"\)', code))
+    code = "".join(
+        (ROOT / "services" / each / "settings.py").read_text(encoding="utf-8") for each in ("runtime", "registry")
+    )
+    secrets = set(re.findall(r'\b(?:secret|_key)\(env, "(\w+)"\)', code))
     assert set(re.findall(r"^\| `(\w+)` \* \|", text("operating.md"), re.MULTILINE)) == secrets
 
 
@@ -197,13 +206,29 @@ def commands(page: Path) -> Iterator[str]:
                     yield part.strip()
 
 
+def in_container(words: list[str]) -> list[str]:
+    """What a shown `docker compose` command runs in the container of a service, which must be there."""
+    _, _, verb, *rest = words
+    services = compose({})["services"]
+    named = [word.partition("=")[0] for flag, word in itertools.pairwise(rest) if flag == "--scale"]
+    if verb in ("exec", "run", "restart", "logs", "build"):
+        named += [word for word in rest if not word.startswith("-") and "=" not in word]
+        named = named if verb == "restart" else named[:1]
+        assert named
+    assert set(named) <= services.keys(), words
+    return rest[rest.index(named[0]) + 1 :] or [""] if verb in ("exec", "run") else [""]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_exists(page):
-    """Shown commands are ones of rivermill, with options that it takes, targets of the Makefile, or modules."""
+    """Shown commands are ones of rivermill, with options that it takes, targets of the Makefile, or modules; those that
+    run in a container name a service of the file.
+    """
     app = application(whole=True)
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for command in commands(page):
-        program, *arguments = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)] or [""]
+        words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
+        program, *arguments = in_container(words) if words[:2] == ["docker", "compose"] else words or [""]
         if program.removeprefix(".venv/bin/") == "rivermill":
             try:
                 app.parse_args(arguments, exit_on_error=False, print_error=False)

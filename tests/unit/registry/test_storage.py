@@ -73,6 +73,13 @@ def test_password_of_the_database_is_not_shown() -> None:
     assert "hunter2" not in repr(registry_settings({"RIVERMILL_REGISTRY_DATABASE": url}))
 
 
+def test_the_databases_address_may_be_in_a_file(tmp_path: Path) -> None:
+    """An address with a password in it need not be in the environment, where others may read it."""
+    (tmp_path / "database").write_text("postgresql://ann:hunter2@db/registry\n")
+    settings = registry_settings({"RIVERMILL_REGISTRY_DATABASE_FILE": str(tmp_path / "database")})
+    assert settings.database == "postgresql://ann:hunter2@db/registry"
+
+
 @pytest.mark.parametrize("location", ["nowhere://x", "/proc/nothing/blobs"])
 def test_wrong_blob_store_is_one_clear_message(location: str) -> None:
     """A blob store that cannot be used is a SettingsError that names the variable."""
