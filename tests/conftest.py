@@ -22,6 +22,7 @@ settings.load_profile("untimed")
 _UNIT = Path(__file__).parent / "unit"
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in its own hook of this name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests on the broker follow one another in one process, while another one runs the unit tests (`-n 2`)."""
     for item in items:
