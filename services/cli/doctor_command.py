@@ -35,7 +35,7 @@ def doctor(
     data_dir: target.DataDir = Settings.data_dir,
     json: target.Json = False,
 ) -> int:
-    """Look at everything that a pipeline needs: broker, topics, groups, permissions, registry, token, clocks, key, disk.
+    """Look at everything that a pipeline needs: broker, topics, groups, access, registry, token, clocks, key, disk.
 
     Each finding is one line: ✓ well, ! worth a look, ✗ wrong, with its way out. Nothing is changed. The exit code is 1 if
     something is wrong.

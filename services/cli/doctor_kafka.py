@@ -1,4 +1,4 @@
-"""What the doctor looks at in Kafka: brokers, topics, groups, what this user may see, and the broker's clock."""
+"""What the doctor looks at in Kafka: brokers, topics, groups, whose access this user has, and the broker's clock."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 
+from schemas.topics import SERVICES
 from services.cli.doctor import Finding, Patient, bounded, look, well, wrong
 from services.cli.positions import STAGES
-from services.runtime import clients
+from services.runtime import clients, groups, rights
 from services.runtime import topics as kafka_topics
+from services.runtime.access import AccessError
 from services.runtime.launch import Deployment
 
-_BROKER, _TOPICS, _GROUPS, _READ, _CLOCK = "broker", "topics", "groups", "permissions", "broker's clock"
+_BROKER, _TOPICS, _GROUPS, _ACCESS, _CLOCK = "broker", "topics", "groups", "access", "broker's clock"
 _TRANSACTIONS = {22: "InitProducerId", 24: "AddPartitionsToTxn", 26: "EndTxn", 28: "TxnOffsetCommit"}
 """Requests by their keys in Kafka's protocol, without which nothing is exactly once."""
 _FETCH = 1
@@ -32,7 +33,7 @@ async def kafka(patient: Patient) -> list[Finding]:
     deployment = patient.deployment
     if deployment is None or any(finding.state == "wrong" for finding in found):
         return found
-    looks = {_TOPICS: _topics, _GROUPS: _groups, _READ: _permissions, _CLOCK: _clock}
+    looks = {_TOPICS: _topics, _GROUPS: _groups, _ACCESS: _access, _CLOCK: _clock}
     more = await asyncio.gather(*(bounded(what, looking(deployment)) for what, looking in looks.items()))
     return found + [finding for each in more for finding in each]
 
@@ -106,65 +107,33 @@ def _unsafe(name: str, partitions: Sequence[dict[str, Any]], least: int) -> list
 async def _groups(deployment: Deployment) -> list[Finding]:
     names = {f"{deployment.name}.{service}.{stage}": f"{service} ({stage})" for stage, service in STAGES.items()}
     async with clients.admin(deployment.settings) as admin:
-        answers = await admin.describe_consumer_groups(list(names))
-    groups = {group[1]: group for answer in answers for group in answer.groups}
-    if hidden := [name for name in names if groups[name][0] == GroupAuthorizationFailedError.errno]:
+        found = await groups.described(admin, list(names))
+    if hidden := [name for name in names if name not in found]:
         return look(_GROUPS, f"this user may not see {_some(hidden)}", "grant DESCRIBE on them to see who runs")
-    members = {name: len(groups[name][5]) for name in names}
-    absent = [told for name, told in names.items() if not members[name]]
-    if absent:
+    if absent := [told for name, told in names.items() if not found[name].members]:
         return look(_GROUPS, f"nobody runs {', '.join(absent)}", "start these services, if they are meant to run")
-    moving = [name for name in names if groups[name][2] != "Stable"]
-    if moving:
+    if moving := [name for name in names if found[name].state != "Stable"]:
         return look(_GROUPS, f"lanes are being assigned in {_some(moving)}", "look again in some seconds")
-    return well(_GROUPS, f"all {len(names)} stages have members: {sum(members.values())} in all")
+    members = sum(group.members for group in found.values())
+    return well(_GROUPS, f"all {len(names)} stages have members: {members} in all")
 
 
-async def _permissions(deployment: Deployment) -> list[Finding]:
-    """What this user may read, tried; what it may write is not."""
-    groups = [f"{deployment.name}.{service}.{stage}" for stage, service in STAGES.items()]
-    async with clients.admin(deployment.settings) as admin:
-        described = await _described(admin, [topic.name for topic in deployment.table()])
-        refused = [name for name in groups if not await _may_see(admin, name)]
-    unreadable = await _unreadable(deployment, list(described))
-    if refused or unreadable:
-        told = f"this user may not read {_some([*unreadable, *refused])}"
-        way_out = (
-            "a service may not need to; grant READ to those that do (`written by`, `read by` in `rivermill topics`)"
-        )
-        return look(_READ, told, way_out)
-    return well(_READ, f"this user may read {len(described)} topics and see {len(groups)} groups; writing is not tried")
-
-
-async def _may_see(admin: AIOKafkaAdminClient, group: str) -> bool:
-    try:
-        await admin.find_coordinator(group)
-    except GroupAuthorizationFailedError:
-        return False
-    return True
-
-
-async def _unreadable(deployment: Deployment, names: Sequence[str]) -> list[str]:
-    """Topics that a fetch at their end is refused."""
-    refused: list[str] = []
-    if not names:
-        return refused
-    async with clients.reading(deployment.settings, wait_ms=_WAIT_MS // 2) as consumer:
-        left = list(names)
-        while left:
-            places = [TopicPartition(name, 0) for name in left]
-            try:
-                ends = await consumer.end_offsets(places)
-                consumer.assign(places)
-                for place, end in ends.items():
-                    consumer.seek(place, end)
-                await consumer.getmany(timeout_ms=_WAIT_MS)
-            except TopicAuthorizationFailedError as error:
-                refused.append(error.args[0])
-                left.remove(error.args[0])
-            else:
-                break
-    return refused
+async def _access(deployment: Deployment) -> list[Finding]:
+    """Which services' access this user has: Kafka is asked, nothing is tried."""
+    grants = deployment.grants()
+    has: list[str] = []
+    lacks: list[str] = []
+    for role in SERVICES:
+        try:
+            await rights.require(deployment.settings, [grant for grant in grants if grant.role == role])
+        except AccessError as error:
+            lacks.append(f"for {role}: {error}")
+        else:
+            has.append(role)
+    if not has:
+        return look(_ACCESS, f"this user has no service's access; {lacks[0]}", "or run this as the service's user")
+    only = f", not {len(lacks)} other services'" if lacks else ""
+    return well(_ACCESS, f"this user has the access that {', '.join(has)} needs{only}")
 
 
 async def _clock(deployment: Deployment) -> list[Finding]:

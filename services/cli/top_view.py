@@ -17,6 +17,8 @@ from services.cli.terminal import table
 _ROWS = 24
 _PROCESSES, _LETTERS, _CANDIDATES, _INCIDENTS = 5, 5, 2, 2
 _NAME, _RULE, _METRICS = 22, 20, 5
+_FIRST = ("auc", "log_loss", "mae", "rmse", "examples")
+"""The metrics by which candidates are compared, and on how much; the others where there is room."""
 _PLAIN = 100_000
 _UNITS = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
 
@@ -85,7 +87,8 @@ def _models(now: Sample, most: int) -> RenderableType:
         f"{seconds(now.staleness_s)} old, label to prediction {seconds(now.freshness_median_s)}"
     ))  # fmt: skip
     others = sorted(now.prequential, key=lambda name: (name != now.candidate, name))[:most]
-    names = list(dict.fromkeys(name for each in others for name in now.prequential[each]))[:_METRICS]
+    known = dict.fromkeys(name for each in others for name in now.prequential[each])
+    names = [*(name for name in _FIRST if name in known), *(name for name in known if name not in _FIRST)][:_METRICS]
     measured = table(
         "", ("candidate", *names), ([_cut(each, _NAME), *(_measured(name, now, each) for name in names)] for each in others),
         right=range(1, len(names) + 1),

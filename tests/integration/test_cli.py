@@ -129,8 +129,8 @@ ILL = {
 def assert_examined(found: dict[str, Any]) -> None:
     """All is well with what runs; each thing that is not is named, and nothing else."""
     lines = found["doctor"].stdout.splitlines()
-    assert found["doctor"].returncode == 0, found["doctor"]
     assert [line[:1] for line in lines] == 14 * ["✓"], found["doctor"].stdout
+    assert found["doctor"].returncode == 0
     for name, (what, told) in ILL.items():
         said = [finding for finding in found["ill"][name] if finding.state == "wrong"]
         assert said, name

@@ -15,6 +15,8 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from schemas.acls import ROLES
 from services.cli import follow
 from services.cli.access_lists import Acl
+from services.cli.doctor import Patient
+from services.cli.doctor_kafka import kafka
 from services.runtime import clients, rights
 from services.runtime.access import AccessError, explained
 from services.runtime.assignor import LaneAssignor
@@ -49,6 +51,20 @@ def test_a_role_may_do_what_the_table_says_and_no_more(pipeline: Pipeline, secur
         assert ("Write" in may) == (role in topic.written_by), topic.name
         assert ("Read" in may) == (role in topic.read_by or role == "operators"), topic.name
         assert ("Create" in may, "Delete" in may) == ((role == "operators"),) * 2, topic.name
+
+
+@pytest.mark.parametrize(("role", "state", "told"), [
+    ("scoring", "well", "has the access that scoring needs, not 3 other services'"),
+    ("consumers", "look", "has no service's access; for cleaning: Kafka does not let"),
+])  # fmt: skip
+def test_the_doctor_tells_whose_access_a_user_has(
+    pipeline: Pipeline, secured: Secured, role: str, state: str, told: str
+) -> None:
+    """A service's user is told from one that no service could run as, which is told what it lacks."""
+    deployment = reached(pipeline.deployment, secured.env(role))
+    found = asyncio.run(kafka(Patient(deployment.settings, deployment, {})))
+    finding = next(finding for finding in found if finding.what == "access")
+    assert (finding.state, told in finding.told) == (state, True), found
 
 
 @pytest.mark.parametrize(("role", "stream"), WRITES)

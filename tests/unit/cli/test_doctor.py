@@ -12,6 +12,7 @@ import time
 from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from services.cli.__main__ import main
 from services.cli.doctor import Finding, Patient, bounded
 from services.cli.doctor_command import examined
 from services.cli.doctor_registry import registry
+from services.registry import tokens
+from services.registry.database import open_database
 from services.runtime.settings import Settings, SettingsError
 from tests.unit.registry.serving import serving
 
@@ -70,6 +73,17 @@ def test_the_token_is_tried_without_writing(tmp_path: Path, token: str | None, s
         assert client.get("/api/v1/specs/" + "0" * 64).status_code == 404
     finding = next(finding for finding in found if finding.what == "token")
     assert (finding.state, told in finding.told) == (state, True), finding
+
+
+def test_a_token_that_may_only_read_is_told(tmp_path: Path) -> None:
+    """A token of the registry's own without the right to write is good for some processes: worth a look."""
+    with serving(tmp_path, {"RIVERMILL_REGISTRY_TOKEN": "the-right-token"}) as client:
+        database = open_database(f"sqlite:///{next(tmp_path.rglob('*.sqlite*'))}")
+        reads = tokens.create(database, "reads", ["read"], datetime.now(UTC))
+        database.close()
+        settings = Settings(registry_url=str(client.base_url).rstrip("/"), registry_token=reads)
+        found = asyncio.run(registry(Patient(settings, None, {})))
+    assert states(found)["token"] == "look"
 
 
 @contextmanager

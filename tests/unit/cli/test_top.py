@@ -16,6 +16,7 @@ from services.cli.__main__ import main
 from services.cli.running import free_port
 from services.cli.scrape import Process, Sample, _read
 from services.cli.top_view import milliseconds, screen, short
+from services.runtime.metrics import COMMIT_SECONDS
 from tests.unit.cli.test_live_view import BEFORE, INCIDENT, NOW, STAGES, sample
 from tests.unit.cli.watching import CTRL_C, watched
 from tests.unit.registry.serving import serving
@@ -86,21 +87,22 @@ def test_what_does_not_answer_is_shown() -> None:
 
 def test_the_champion_and_every_candidate_are_measured() -> None:
     """The champion's version and age, and a row of metrics for each candidate, the champion first."""
-    other = {"auc": 0.6, "log_loss": 0.5, "examples": 2987.0}
+    other = {"accuracy": 0.9, "examples": 2987.0, "log_loss": 0.5, "auc": 0.6}
     now = sample(
         102.0, {}, candidate="logistic", version=17, staleness_s=2.5, freshness_median_s=0.081,
-        prequential={"a-tree": other, "logistic": {"auc": 0.7123, "log_loss": 0.4567, "examples": 2987.0}},
+        prequential={"a-tree": other, "logistic": {"examples": 2987.0, "log_loss": 0.4567, "auc": 0.7123}},
     )  # fmt: skip
     text = told(shown(now, BEFORE, {}))
     assert "Champion logistic version 17, newest label 2.5 s old, label to prediction 81 ms" in text
-    assert "logistic 0.712 0.457 2,987\na-tree 0.600 0.500 2,987" in re.sub(r" +\n", "\n", text)
+    assert "logistic 0.712 0.457 2,987 –\na-tree 0.600 0.500 2,987 0.900" in re.sub(r" +\n", "\n", text)  # noqa: RUF001 - as above
     assert "Incidents none open" in text
 
 
 def test_batches_of_all_lanes_and_processes_are_added_up() -> None:
-    """The histograms of a stage's lanes become one sum and one count."""
-    lines = "# TYPE rivermill_batch_commit_seconds histogram\n" + "".join(
-        f'rivermill_batch_commit_seconds_{part}{{stage="score",lane="{lane}"}} {value}\n'
+    """The histograms of a stage's lanes, by the name that services give them, become one sum and one count."""
+    name = COMMIT_SECONDS._name
+    lines = f"# TYPE {name} histogram\n" + "".join(
+        f'{name}_{part}{{stage="score",lane="{lane}"}} {value}\n'
         for lane in (0, 1) for part, value in (("sum", 0.5), ("count", 3.0))
     )  # fmt: skip
     found = sample(1.0, {})
