@@ -1,13 +1,13 @@
-"""Write what follows from an overlay's pipeline file: ``topics.yaml`` for Strimzi, ``scaling.yaml`` for KEDA.
+"""Write what follows from an overlay's pipeline file: topics and users for Strimzi, scaling for KEDA, monitoring
+for the Prometheus Operator.
 
-Run ``python -m deploy.kubernetes.generate [OVERLAY]`` after changing ``OVERLAY/pipeline.toml`` or the topic table; with
-``--check`` it writes nothing and fails when a generated file is stale.
+Run ``python -m deploy.kubernetes.generate [OVERLAY]`` after changing ``OVERLAY/pipeline.toml``, the topic table or the
+access table; with ``--check`` it writes nothing and fails when a generated file is stale.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,8 +15,9 @@ from typing import Any
 
 import yaml
 
+from deploy.kubernetes.monitoring import pod_monitor
 from deploy.kubernetes.scaling import scaled_objects, trigger_authentication
-from schemas.topics import Topic
+from deploy.kubernetes.strimzi import kafka_topic, kafka_users
 from services.domain.spec import SpecError
 from services.runtime.launch import Deployment, load
 from services.runtime.settings import Settings
@@ -24,8 +25,6 @@ from services.runtime.settings import Settings
 PRODUCTION = Path(__file__).parent / "overlays" / "production"
 COMMAND = "python -m deploy.kubernetes.generate"
 REPLICATION = 3
-CLUSTER = "rivermill"
-"""Name of the ``Kafka`` resource whose operator is to make the topics."""
 
 
 def deployment(overlay: Path) -> Deployment:
@@ -33,37 +32,19 @@ def deployment(overlay: Path) -> Deployment:
     return Deployment(load(overlay / "pipeline.toml"), Settings(replication=REPLICATION))
 
 
-def kafka_topic(topic: Topic) -> dict[str, Any]:
-    """A row of the topic table for Strimzi's Topic Operator."""
-    return {
-        "apiVersion": "kafka.strimzi.io/v1",
-        "kind": "KafkaTopic",
-        "metadata": {"name": resource_name(topic.name), "labels": {"strimzi.io/cluster": CLUSTER}},
-        "spec": {
-            "topicName": topic.name,
-            "partitions": topic.partitions,
-            "replicas": REPLICATION,
-            "config": dict(sorted(topic.config.items())),
-        },
-    }
-
-
-def resource_name(topic: str) -> str:
-    """A name that Kubernetes takes: topics may have capitals and underscores, resources may not."""
-    return re.sub(r"[^a-z0-9.-]", "-", topic.lower())
-
-
 def generated(overlay: Path) -> dict[Path, str]:
     """Every generated file of an overlay with the text it should have."""
     deployed = deployment(overlay)
     return {
-        overlay / "topics.yaml": _documents(map(kafka_topic, deployed.table())),
+        overlay / "topics.yaml": _documents(kafka_topic(topic, REPLICATION) for topic in deployed.table()),
+        overlay / "users.yaml": _documents(kafka_users(deployed)),
         overlay / "scaling.yaml": _documents([trigger_authentication(), *scaled_objects(deployed)]),
+        overlay / "monitoring.yaml": _documents([pod_monitor(deployed)]),
     }
 
 
 def _documents(resources: Iterable[dict[str, Any]]) -> str:
-    head = f"# Written by `{COMMAND}` from pipeline.toml and schemas/topics.py: change those.\n"
+    head = f"# Written by `{COMMAND}` from pipeline.toml and the tables in schemas: change those.\n"
     text: str = yaml.safe_dump_all(resources, sort_keys=False, width=120)
     return head + text
 
@@ -85,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.check:
             path.write_text(files[path], encoding="utf-8")
     if options.check and wrong:
-        print(f"These files follow from the pipeline file and the topic table: run `{COMMAND}` and commit.")
+        print(f"These files follow from the pipeline file and the tables: run `{COMMAND}` and commit.")
     return 1 if options.check and wrong else 0
 
 

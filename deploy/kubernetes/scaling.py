@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from schemas.acls import Grant
 from services.runtime.launch import Deployment
 
 BOOTSTRAP = "rivermill-kafka-bootstrap.rivermill.svc:9093"
@@ -21,6 +22,8 @@ _LAG = 20_000
 _CALM_S = 300
 """A process is taken away when nothing has asked for it that long: each move of a lane restores it."""
 _AUTHENTICATION = "kafka"
+USER = "scaler"
+"""Who KEDA is to Kafka."""
 
 
 class Scaled(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,13 +67,12 @@ def scaled_objects(deployment: Deployment) -> Iterator[dict[str, Any]]:
 
 
 def _trigger(deployment: Deployment, scaled: Scaled, stream: str) -> dict[str, Any]:
-    raw = {"events.raw": deployment.events_topic, "labels.raw": deployment.labels_topic}
     return {
         "type": "kafka",
         "metadata": {
             "bootstrapServers": BOOTSTRAP,
-            "consumerGroup": f"{deployment.name}.{scaled.service}.{scaled.stage}",
-            "topic": raw.get(stream) or deployment.topic(stream),
+            "consumerGroup": _group(deployment, scaled),
+            "topic": _topic(deployment, stream),
             "lagThreshold": str(_LAG),
             "offsetResetPolicy": "earliest",
             "tls": "enable",
@@ -79,12 +81,31 @@ def _trigger(deployment: Deployment, scaled: Scaled, stream: str) -> dict[str, A
     }
 
 
+def _group(deployment: Deployment, scaled: Scaled) -> str:
+    return f"{deployment.name}.{scaled.service}.{scaled.stage}"
+
+
+def _topic(deployment: Deployment, stream: str) -> str:
+    raw = {"events.raw": deployment.events_topic, "labels.raw": deployment.labels_topic}
+    return raw.get(stream) or deployment.topic(stream)
+
+
+def scaler_grants(deployment: Deployment) -> list[Grant]:
+    """What Kafka must let KEDA do: see how far these groups are in these topics, and read no record."""
+    topics = sorted({_topic(deployment, stream) for scaled in SCALED for stream in scaled.streams})
+    groups = [_group(deployment, scaled) for scaled in SCALED]
+    return [
+        Grant(role=USER, resource="topic", names=tuple(topics), operations=("Describe",)),
+        Grant(role=USER, resource="group", names=tuple(groups), operations=("Describe",)),
+    ]
+
+
 def trigger_authentication() -> dict[str, Any]:
-    """What KEDA shows Kafka: the certificate that Strimzi makes for the KafkaUser ``scaler``."""
+    """What KEDA shows Kafka: the certificate that Strimzi makes for the KafkaUser of KEDA."""
     secrets = (
         ("ca", "rivermill-cluster-ca-cert", "ca.crt"),
-        ("cert", "kafka-user-scaler", "user.crt"),
-        ("key", "kafka-user-scaler", "user.key"),
+        ("cert", f"kafka-user-{USER}", "user.crt"),
+        ("key", f"kafka-user-{USER}", "user.key"),
     )
     return {
         "apiVersion": "keda.sh/v1alpha1",

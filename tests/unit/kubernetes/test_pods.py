@@ -32,7 +32,7 @@ NAMES = ("cleaning", "scoring", "learner-join", "learner-train", "drift", "regis
 EACH = [(overlay, name) for overlay in OVERLAYS for name in NAMES]
 SECRET = "0123456789abcdef0123456789abcdef"
 URL = "postgresql://rivermill@database/rivermill"
-_SECRETS = re.compile(r"_(?:secret|key)\(env, \"(RIVERMILL_\w+)\"\)")
+_SECRETS = re.compile(r"\b(?:secret|_key)\(env, \"(RIVERMILL_\w+)\"\)")
 _VARIABLE = re.compile(r"\bRIVERMILL_[A-Z_]+[A-Z]\b")
 
 
@@ -145,6 +145,7 @@ def test_every_variable_is_known_and_every_setting_valid(overlay, name, tmp_path
             "try": ("sqlite:////var/lib/rivermill/registry/registry.sqlite", "/var/lib/rivermill/registry/blobs"),
             "production": (URL, "s3://rivermill"),
         }[overlay]
+        assert registry.anonymous == ()  # as docs/kubernetes.md says
 
 
 def test_an_unknown_variable_would_be_found():

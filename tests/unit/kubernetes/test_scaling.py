@@ -6,6 +6,7 @@ import pytest
 
 from deploy.kubernetes import generate
 from deploy.kubernetes.scaling import BOOTSTRAP, SCALED
+from deploy.kubernetes.strimzi import resource_name
 from services.cleaning.app import wire as cleaning
 from services.drift.app import wire as drift
 from services.learner.app import wire as learner
@@ -63,10 +64,13 @@ def test_topics_of_a_producer_are_not_made(tmp_path):
     """A raw topic of one's own is the producer's: no KafkaTopic, and the lag that is looked at is its."""
     text = (PRODUCTION / "pipeline.toml").read_text()
     (tmp_path / "pipeline.toml").write_text(text.replace("[event]\n", '[event]\ntopic = "Shop.New_Orders"\n'))
-    topics, scaling = generate.generated(tmp_path).values()
-    assert "orders.events.raw" not in topics + scaling
+    written = {path.stem: text for path, text in generate.generated(tmp_path).items()}
+    assert "orders.events.raw" not in "".join(written.values())
+    topics, users, scaling = (written[name] for name in ("topics", "users", "scaling"))
+    assert "Shop.New_Orders" not in topics
+    assert "name: Shop.New_Orders" in users
     assert "topic: Shop.New_Orders" in scaling
-    assert generate.resource_name("Shop.New_Orders") == "shop.new-orders"
+    assert resource_name("Shop.New_Orders") == "shop.new-orders"
 
 
 def test_what_is_scaled_on_is_a_stages_group_and_input(deployed):

@@ -43,11 +43,15 @@ def _with(resource: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("KafkaNodePool", "spec.template.pod.affinity.podAntiAfinity", {}),
         ("KafkaTopic", "spec.partitions", "12"),
         ("KafkaTopic", "metadata.label", {}),
+        ("Kafka", "spec.kafka.authorization.type", "everybody"),
         ("KafkaUser", "spec.authentication.type", "password"),
+        ("KafkaUser", "spec.authorization.acls.0.resource.type", "transactional-id"),
+        ("KafkaUser", "spec.authorization.acls.0.operations", ["Look"]),
         ("ScaledObject", "spec.maxReplicas", 3),
         ("ScaledObject", "spec.triggers.0.metadata.lagThreshold", 5),
         ("TriggerAuthentication", "spec.secretTargetRef.0.secret", "x"),
         ("PodMonitor", "spec.podMetricsEndpoints.0.portt", "http"),
+        ("PodMonitor", "spec.podMetricsEndpoints.0.relabelings.0.target", "pipeline"),
     ],
 )
 def test_a_wrong_field_is_found(kind: str, path: str, value: Any):
