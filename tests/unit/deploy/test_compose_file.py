@@ -7,11 +7,12 @@ import re
 import stat
 import subprocess
 import tomllib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from schemas.topics import SERVICES
 from services.cli.jars import KAFKA
@@ -149,12 +150,15 @@ def test_health_is_asked_where_a_service_answers(name: str, service: dict[str, A
         assert "RIVERMILL_WEB_PORT" not in service["environment"]
 
 
-def test_every_file_that_ours_have_mounted_exists() -> None:
-    """A pipeline file that is not there would be made a folder by some engines."""
-    sources = [source for service in ours(WAYS["as it is"]).values() for source in mounts(service).values() if source]
-    files = [source for source in sources if source.startswith(".")]
-    assert files
+def test_every_file_that_is_mounted_exists() -> None:
+    """What is not there would be made a folder by some engines: the pipeline file, the configuration of Prometheus."""
+    sources = {source for service in WAYS["as it is"]["services"].values() for source in mounts(service).values()}
+    here = {PurePosixPath(source) for source in sources if source and source.startswith(".")}
+    files = {source for source in here if source.suffix}
+    assert {source.name for source in files} == {"pipeline.toml", "prometheus.yml"}
+    assert {source.name for source in here - files} == {"rules", "provisioning", "dashboards"}
     assert [source for source in files if not (ROOT / source).is_file()] == []
+    assert [source for source in here - files if not list((ROOT / source).glob("*"))] == []
 
 
 def test_prometheus_and_grafana_find_what_is_made_for_them() -> None:
@@ -168,6 +172,53 @@ def test_prometheus_and_grafana_find_what_is_made_for_them() -> None:
         "/etc/grafana/dashboards": "./deploy/grafana/dashboards",
         "/var/lib/grafana": "grafana",
     }
+
+
+def port(service: dict[str, Any]) -> int:
+    """Where a service answers in its container: the port that its own health check asks."""
+    (found,) = {int(each) for word in service["healthcheck"]["test"] for each in re.findall(r"//127.0.0.1:(\d+)", word)}
+    return found
+
+
+def test_prometheus_scrapes_our_services_where_they_answer() -> None:
+    """Each host of its configuration is a service of the file, on a network with Prometheus, at its port; none is left out."""
+    services = WAYS["as it is"]["services"]
+    near = set(services["prometheus"].get("networks", ["default"]))
+    loaded = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text(encoding="utf-8"))
+    asked = {}
+    for job in loaded["scrape_configs"]:
+        for found in job.get("dns_sd_configs", ()):
+            asked |= dict.fromkeys(found["names"], found["port"])
+        for found in job.get("static_configs", ()):
+            asked |= {host: int(number) for host, number in (target.split(":") for target in found["targets"])}
+    assert asked == {name: port(services[name]) for name in (*SERVICES, "registry")}
+    assert all(near & set(services[name].get("networks", ["default"])) for name in asked)
+
+
+def test_prometheus_reads_its_rules_where_they_are_mounted() -> None:
+    """Configuration and rules lie where the command, and the configuration, look for them; each rule file is read."""
+    prometheus = WAYS["as it is"]["services"]["prometheus"]
+    (configuration,) = [
+        word.removeprefix("--config.file=") for word in prometheus["command"] if word.startswith("--config.file=")
+    ]
+    mounted = mounts(prometheus)
+    assert mounted[configuration] == "./deploy/prometheus/prometheus.yml"
+    loaded = yaml.safe_load((ROOT / str(mounted[configuration])).read_text(encoding="utf-8"))
+    (pattern,) = [PurePosixPath(configuration).parent / each for each in loaded["rule_files"]]
+    folder = ROOT / str(mounted[str(pattern.parent)])
+    assert folder == ROOT / "deploy/prometheus/rules"
+    assert set(folder.glob(pattern.name)) == set(folder.iterdir())
+
+
+def test_grafana_finds_prometheus_and_its_dashboards() -> None:
+    """The data source's URL is the file's Prometheus, and the provider reads the folder that is mounted there."""
+    services = WAYS["as it is"]["services"]
+    mounted = mounts(services["grafana"])
+    provisioning = ROOT / str(mounted["/etc/grafana/provisioning"])
+    (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text(encoding="utf-8"))["datasources"]
+    assert source["url"] == f"http://prometheus:{port(services['prometheus'])}"
+    (provider,) = yaml.safe_load((provisioning / "dashboards/rivermill.yml").read_text(encoding="utf-8"))["providers"]
+    assert mounted[provider["options"]["path"]] == "./deploy/grafana/dashboards"
 
 
 def test_kafka_is_the_one_that_the_tests_run_on() -> None:
