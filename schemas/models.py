@@ -1,4 +1,4 @@
-"""``models``: decisions, compacted by alias, one partition. Written by the registry, read by scoring and learner."""
+"""``models``: decisions, compacted by alias, one partition. Written by the registry, followed by scoring, read by all services."""
 
 from __future__ import annotations
 
