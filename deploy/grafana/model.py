@@ -73,7 +73,7 @@ def _serving(page: Dashboard) -> Dashboard:
         ))
         .with_panel(graph(
             "Staleness", "Since the newest label in the serving state came in, by process.", "s",
-            ('rivermill_serving_staleness_seconds{pipeline=~"$pipeline"}', "{{instance}}"),
+            ('rivermill_serving_staleness_seconds{pipeline=~"$pipeline", job="scoring"}', "{{instance}}"),
             thresholds=[(None, "green"), (600, "red")],
         ))
         .with_panel(graph(
@@ -97,7 +97,7 @@ def _serving(page: Dashboard) -> Dashboard:
         ))
         .with_panel(graph(
             "Offset served", "examples_offset of the champion, by process: how far into the log of examples it has learned.", "short",
-            ('rivermill_served_examples_offset{pipeline=~"$pipeline"}', "{{instance}}"),
+            ('rivermill_served_examples_offset{pipeline=~"$pipeline", job="scoring"}', "{{instance}}"),
         ))
     )  # fmt: skip
 

@@ -133,10 +133,10 @@ def _processes(page: Dashboard) -> Dashboard:
             ('sum by (stage) (rivermill_input_paused{pipeline=~"$pipeline"})', "{{stage}} paused"),
         ))
         .with_panel(graph(
-            "Restore", "Mean time from a lane's start to its first fetch, of the lanes that were started in the last hour.", "s",
+            "Restore", "Mean time from a lane's start to its first fetch, since the processes started.", "s",
             (
-                'sum by (stage) (increase(rivermill_restore_seconds_sum{pipeline=~"$pipeline"}[1h]))\n'
-                '  / sum by (stage) (increase(rivermill_restore_seconds_count{pipeline=~"$pipeline"}[1h]) > 0)',
+                'sum by (stage) (rivermill_restore_seconds_sum{pipeline=~"$pipeline"})\n'
+                '  / sum by (stage) (rivermill_restore_seconds_count{pipeline=~"$pipeline"})',
                 "{{stage}}",
             ),
         ))

@@ -78,7 +78,7 @@ class Prometheus:
                 for rule in group["rules"]:
                     rule["expr"] = rule["expr"].replace("[5m]", "[5s]")
                     if "for" in rule:
-                        rule["for"] = "1s"
+                        rule["for"] = "3s"  # a busy machine may miss a scrape
             (self._folder / "rules" / path.name).write_text(yaml.safe_dump(rules), encoding="utf-8")
 
     def __enter__(self) -> Prometheus:
@@ -116,7 +116,7 @@ class Prometheus:
 
     def range(self, expr: str, since: float) -> list[tuple[Labels, list[float]]]:
         """Series of an expression since then, second by second: labels, and the values that are numbers."""
-        found = self.get("query_range", query=expr, start=f"{since:.0f}", end=f"{time.time():.0f}", step="1")
+        found = self.get("query_range", query=expr, start=f"{math.ceil(since)}", end=f"{time.time():.0f}", step="1")
         series = [(each["metric"], [float(value) for _, value in each["values"]]) for each in found["result"]]
         return [(labels, [value for value in values if not math.isnan(value)]) for labels, values in series]
 

@@ -23,8 +23,7 @@ from examples.flights.dirt import soil
 from examples.flights.replay import Replay
 from services.cli.broker import Broker
 from services.domain.registry_api import CHALLENGER_PREFIX, CHAMPION, SetAlias
-from tests.integration.copying import produce
-from tests.integration.pipelines import Pipeline, fresh_name, until
+from tests.integration.pipelines import Pipeline, fresh_name, send, until
 from tests.integration.prometheus import Labels, Prometheus, programs, promtool
 from tests.observability import (
     CONFIGURATION,
@@ -39,7 +38,7 @@ from tests.observability import (
 )
 
 FLIGHTS = Path(__file__).parents[2] / "examples" / "flights" / "pipeline.toml"
-DAYS, SPEED, DIRT, SEED = 3, 14_400, 0.3, 2013
+DAYS, SPEED, DIRT, SEED = 2, 14_400, 0.3, 2013
 CHALLENGER = f"{CHALLENGER_PREFIX}logistic-sgd"
 QUIET = {'rivermill_registry_requests_total{status=~"5.."}': "the registry has failed to answer no request"}
 """Selectors of alerts that find nothing while all is well, and why."""
@@ -81,7 +80,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def observed(broker: str, found: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
-    """Three days of flights have been worked off, and what people and attackers do has been done meanwhile."""
+    """Two days of flights have been worked off, and what people and attackers do has been done meanwhile."""
     folder = tmp_path_factory.mktemp("prometheus")
     text = FLIGHTS.read_text(encoding="utf-8").replace('name = "flights"', f'name = "{fresh_name("observed")}"', 1)
     with Pipeline(folder, broker, text) as pipeline:
@@ -100,7 +99,7 @@ async def work(watched: Observed) -> None:
     deployment = watched.pipeline.deployment
     replay = asyncio.create_task(replayed(watched, DAYS, SPEED).run())
     await decide(watched)
-    await produce(deployment.settings.broker, deployment.topic("parameters"), [b"forged"])
+    await send(deployment, deployment.topic("parameters"), [(b"live", b"forged")])
     await replay
     await watched.pipeline.settle()
     await watched.seen('ALERTS{alertname="RivermillStateRefused", alertstate="firing"}')
