@@ -23,11 +23,19 @@ settings.register_profile(  # a property, and what draws its examples, is no fas
 settings.load_profile("untimed")
 
 
+_OWN_BROKER = ("tests/faults/test_chaos.py", "tests/integration/test_cli.py", "tests/journeys/test_demo.py")
+
+
 class OneBroker(LoadScopeScheduling):  # the library's scheduler by groups is at odds with pytest 9.2
-    """With `-n 2` all tests on the broker follow one another in one process, while another runs the unit tests."""
+    """With `-n 2` all tests on the session's broker follow one another in one process.
+
+    Another one runs those that start a broker of their own, one after the other too, and the unit tests.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid if nodeid.startswith("tests/unit/") else "broker"
+        if nodeid.startswith("tests/unit/"):
+            return nodeid
+        return "own broker" if nodeid.startswith(_OWN_BROKER) else "broker"
 
 
 @pytest.hookimpl(optionalhook=True)

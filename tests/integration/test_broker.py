@@ -147,7 +147,7 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
         wait_for(lambda: sorted(asyncio.run(committed_values(second.address, "kept"))) == sorted(kept))
         assert "deleted already and hence can be skipped" not in second.log.read_text()
         second.pause()
-        assert not answers(second.address, timeout=0.2)
+        wait_for(lambda: not answers(second.address, timeout=0.2))
         second.resume()
         wait_for(lambda: answers(second.address))
 
