@@ -23,7 +23,7 @@ settings.register_profile(  # a property, and what draws its examples, is no fas
 settings.load_profile("untimed")
 
 
-_OWN_BROKER = ("tests/faults/test_chaos.py", "tests/integration/test_cli.py", "tests/journeys/test_demo.py")
+_OWN_BROKER = ("tests/faults/test_chaos.py", "tests/integration/test_cli.py", "tests/journeys/test_demo")
 
 
 class OneBroker(LoadScopeScheduling):  # the library's scheduler by groups is at odds with pytest 9.2
