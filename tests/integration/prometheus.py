@@ -116,7 +116,8 @@ class Prometheus:
 
     def range(self, expr: str, since: float) -> list[tuple[Labels, list[float]]]:
         """Series of an expression since then, second by second: labels, and the values that are numbers."""
-        found = self.get("query_range", query=expr, start=f"{math.ceil(since)}", end=f"{time.time():.0f}", step="1")
+        start = math.ceil(since)
+        found = self.get("query_range", query=expr, start=f"{start}", end=f"{max(start, int(time.time()))}", step="1")
         series = [(each["metric"], [float(value) for _, value in each["values"]]) for each in found["result"]]
         return [(labels, [value for value in values if not math.isnan(value)]) for labels, values in series]
 

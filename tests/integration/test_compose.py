@@ -121,7 +121,6 @@ def test_the_services_of_the_file_do_what_the_demo_does(
     registry = f"http://{services['registry'].here('127.0.0.1')}:8080"
     path = f"/api/v1/models/{deployment.name}/aliases/champion"
     assert httpx.put(registry + path, json={"version": 1, "reason": "without a token"}).status_code == 401
-    assert httpx.get(f"{registry}/api/v1/models").status_code == 401
     for name, container in services.items():
         assert container.healthy(), name
         url = re.sub("/(healthz|readyz)$", "/metrics", container.here(container.service["healthcheck"]["test"][-1]))

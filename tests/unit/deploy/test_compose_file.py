@@ -292,3 +292,13 @@ def test_the_images_own_settings_are_known() -> None:
     env = image_environment("services")
     assert from_environment(env).data_dir == Path("/var/lib/rivermill")
     assert {name for name in env if name.startswith("RIVERMILL_")} == {"RIVERMILL_DATA_DIR"}
+
+
+@pytest.mark.parametrize("whole", WAYS.values(), ids=WAYS)
+def test_the_registry_answers_nobody_without_a_token(whole: dict[str, Any]) -> None:
+    """It cannot tell that its port is published on 127.0.0.1 alone: a website may have pointed its name there."""
+    registry = whole["services"]["registry"]
+    told = {name: value for name, value in registry["environment"].items() if not name.endswith("_FILE")}
+    host = registry["command"][registry["command"].index("--host") + 1]
+    secrets = {"RIVERMILL_REGISTRY_TOKEN": "secret", "RIVERMILL_SASL_PASSWORD": "secret"}
+    assert registry_settings(told | secrets, host=host).anonymous == ()
