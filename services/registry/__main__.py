@@ -14,6 +14,7 @@ import uvicorn
 
 from services.registry.app import application
 from services.registry.settings import RegistrySettings, registry_settings
+from services.runtime.errors import OperatorError
 from services.runtime.logs import configure
 from services.runtime.settings import SettingsError
 
@@ -52,9 +53,9 @@ def serve(
         settings = registry_settings(os.environ, host, port)
         configure("registry", settings.runtime.log_level, settings.runtime.log_format)
         return run(settings)
-    except SettingsError as error:
+    except OperatorError as error:
         print(f"registry: {error}", file=sys.stderr)  # noqa: T201 - the one line a person reads
-        return 2
+        return 2 if isinstance(error, SettingsError) else 1
 
 
 def run(settings: RegistrySettings) -> int:

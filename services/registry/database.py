@@ -12,6 +12,7 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
+from services.runtime.errors import OperatorError
 from services.runtime.settings import SettingsError
 
 _MIGRATION_LOCK = 7_246_152_019
@@ -40,8 +41,20 @@ class Database:
         self.engine.dispose()
 
 
+class DatabaseFullError(OperatorError):
+    """The disk of a SQLite database takes no more."""
+
+
+def _full(error: SQLAlchemyError) -> bool:
+    name = getattr(error.orig, "sqlite_errorname", "") if isinstance(error, DBAPIError) else ""
+    return name.startswith(("SQLITE_FULL", "SQLITE_IOERR"))
+
+
 def open_database(url: str) -> Database:
-    """Connect and migrate to the newest schema; SettingsError says what is wrong with the database."""
+    """Connect and migrate to the newest schema; SettingsError says what is wrong with the database.
+
+    DatabaseFullError when its disk is full: that may pass by itself.
+    """
     location = _location(url)
     engine = _engine(location)
     try:
@@ -49,7 +62,8 @@ def open_database(url: str) -> Database:
     except SQLAlchemyError as error:
         engine.dispose()
         why = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]  # psycopg gives hints, too
-        raise SettingsError(
+        kind = DatabaseFullError if _full(error) else SettingsError
+        raise kind(
             f"the registry's database {location.render_as_string(hide_password=True)} cannot be used: {why}. "
             "Check RIVERMILL_REGISTRY_DATABASE, that the server runs and that its user may create tables"
         ) from error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,3 +95,16 @@ def test_listening_for_others_needs_a_token() -> None:
     with pytest.raises(SettingsError, match="RIVERMILL_REGISTRY_TOKEN"):
         registry_settings({}, host="0.0.0.0")  # noqa: S104 - refused is what it shall be
     assert registry_settings({"RIVERMILL_REGISTRY_TOKEN": "secret"}, host="0.0.0.0").token == "secret"  # noqa: S104 - as above
+
+
+def test_a_start_on_a_full_disk_may_be_tried_again(tmp_path: Path) -> None:
+    """Exit code 1 with one line: whoever supervises it starts it again. 2 would mean that only a person can mend it."""
+    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); "
+    began = "sys.argv = ['registry', '--port', '0']; import runpy; runpy.run_module('services.registry', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", limited + began],
+        env={**os.environ, "RIVERMILL_DATA_DIR": str(tmp_path)}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.strip()) == (1, "")
+    assert "the registry's database" in done.stderr
+    assert "Traceback" not in done.stderr
