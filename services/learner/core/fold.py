@@ -29,8 +29,7 @@ HOPELESS = 100
 
 
 class Learner(msgspec.Struct):
-    """One candidate in the fold; ``failures`` are steps that its model refused or that failed, ``in_a_row`` the last of
-    them since a step that did not.
+    """One candidate in the fold; ``failures`` are steps that its model refused or that failed.
 
     One that has ``stopped`` learns no more and waits for the log to withdraw it. This alone of a fold's state may depend
     on when models were written down or restored, so nothing is published of it.
@@ -41,7 +40,7 @@ class Learner(msgspec.Struct):
     measured: Prequential
     failures: int = 0
     stopped: Withdrawn | None = None
-    in_a_row: int = 0
+    failed_in_a_row: int = 0
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -140,8 +139,8 @@ class Fold:
             self._stop(learner, error)
             return
         learner.failures += not learned
-        learner.in_a_row = 0 if learned else learner.in_a_row + 1
-        if learner.in_a_row == HOPELESS:
+        learner.failed_in_a_row = 0 if learned else learner.failed_in_a_row + 1
+        if learner.failed_in_a_row == HOPELESS:
             self._stop(learner, ModelError(f"learning failed {HOPELESS} times in a row"))
 
     def _label(self, example: Example) -> float:
