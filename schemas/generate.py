@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from schemas import asyncapi, contracts, page
+from schemas import asyncapi, contracts, generated_files, page
 
 ROOT = Path(__file__).parent.parent
 COMMAND = "python -m schemas.generate"
@@ -33,8 +33,7 @@ def generated() -> dict[Path, str]:
 
 def stale(files: dict[Path, str]) -> list[Path]:
     """The files that are missing, differ, or should not be there."""
-    wrong = [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    return wrong + [path for path in sorted((ROOT / "schemas" / "json").glob("*")) if path not in files]
+    return generated_files.stale(files, (ROOT / "schemas" / "json").glob("*"))
 
 
 def _text(document: dict[str, Any]) -> str:
@@ -47,17 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a generated file is stale")
     check = parser.parse_args(arguments).check
     files = generated()
-    wrong = stale(files)
-    for path in wrong:
-        print(f"{'stale' if check else 'written' if path in files else 'removed'}: {path.relative_to(ROOT)}")
-        if not check and path in files:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(files[path], encoding="utf-8")
-        elif not check:
-            path.unlink()
-    if check and wrong:
-        print(f"These files follow from the contracts in schemas/ and do not match them: run `{COMMAND}` and commit.")
-    return 1 if check and wrong else 0
+    advice = f"These files follow from the contracts in schemas/ and do not match them: run `{COMMAND}` and commit."
+    return generated_files.settle(files, stale(files), ROOT, check=check, advice=advice)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana import drift, model, overview, pipeline, quality
+from schemas import generated_files
 
 COMMAND = "python -m deploy.grafana.generate"
 FOLDER = Path(__file__).parent / "dashboards"
@@ -35,8 +36,7 @@ def _text(page: Dashboard) -> str:
 
 def stale(files: dict[Path, str]) -> list[Path]:
     """Files that are missing, differ or belong to no dashboard."""
-    there = {path: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.json")}
-    return sorted(path for path in files.keys() | there.keys() if files.get(path) != there.get(path))
+    return generated_files.stale(files, FOLDER.glob("*.json"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,17 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a generated file is stale")
     check = parser.parse_args(arguments).check
     files = generated()
-    wrong = stale(files)
-    for path in wrong:
-        print(f"{'stale' if check else 'written' if path in files else 'removed'}: {path.relative_to(FOLDER.parent)}")
-        if not check and path in files:
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(files[path], encoding="utf-8")
-        elif not check:
-            path.unlink()
-    if check and wrong:
-        print(f"These files follow from the dashboards' code and do not match it: run `{COMMAND}` and commit.")
-    return 1 if check and wrong else 0
+    advice = f"These files follow from the dashboards' code and do not match it: run `{COMMAND}` and commit."
+    return generated_files.settle(files, stale(files), FOLDER.parent, check=check, advice=advice)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import yaml
 from deploy.kubernetes.monitoring import pod_monitor
 from deploy.kubernetes.scaling import scaled_objects, trigger_authentication
 from deploy.kubernetes.strimzi import kafka_topic, kafka_users
+from schemas import generated_files
 from services.domain.spec import SpecError
 from services.runtime.launch import Deployment, load
 from services.runtime.settings import Settings
@@ -60,14 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SpecError as error:
         print(error, file=sys.stderr)
         return 2
-    wrong = [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    for path in wrong:
-        print(f"{'stale' if options.check else 'written'}: {path}")
-        if not options.check:
-            path.write_text(files[path], encoding="utf-8")
-    if options.check and wrong:
-        print(f"These files follow from the pipeline file and the tables: run `{COMMAND}` and commit.")
-    return 1 if options.check and wrong else 0
+    advice = f"These files follow from the pipeline file and the tables: run `{COMMAND}` and commit."
+    wrong = generated_files.stale(files)
+    return generated_files.settle(files, wrong, options.overlay, check=options.check, advice=advice)
 
 
 if __name__ == "__main__":
