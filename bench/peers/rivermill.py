@@ -15,7 +15,7 @@ from schemas.codec import encode
 from schemas.models import AliasRecord
 from schemas.predictions import ModelRef
 from schemas.topics import Topic
-from services.cli.running import free_port
+from services.cli.loopback import free_port
 from services.domain import linear, snapshot
 from services.domain.registry_api import CHAMPION
 from services.runtime.launch import Deployment, load

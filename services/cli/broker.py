@@ -15,7 +15,6 @@ from pathlib import Path
 from types import TracebackType
 
 from services.cli.broker_directory import (
-    HOST,
     BrokerError,
     answers,
     escaped,
@@ -29,6 +28,7 @@ from services.cli.broker_directory import (
 from services.cli.broker_process import BrokerProcess
 from services.cli.jars import JarsError, jars
 from services.cli.java import JavaError, find_java
+from services.cli.loopback import HOST
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 8.0

@@ -11,7 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-HOST = "127.0.0.1"
+from services.cli.loopback import HOST, bound
+
 CLUSTER_ID = "cml2ZXJtaWxsLWJyb2tlcg"
 """Base64 of "rivermill-broker": tells our data directories from those of other clusters."""
 _META = f"version=1\ncluster.id={CLUSTER_ID}\nnode.id=1\n"
@@ -84,10 +85,8 @@ def ports(first: int, names: Iterable[str], before: Mapping[str, int]) -> dict[s
 
 
 def _bound(held: ExitStack, port: int) -> int:
-    listener = held.enter_context(socket.socket())
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((HOST, port))
+        listener = held.enter_context(bound(port))
     except OSError as error:
         raise BrokerError(
             f"port {port} on {HOST} cannot be had ({error.strerror}): stop what listens there, or choose another port "

@@ -5,14 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from services.runtime.settings import Settings, SettingsError
+from services.runtime.settings import SettingsError
 
 LOCK = "up.lock"
 """Held by what runs on a data directory; it stays behind, empty."""
@@ -93,16 +92,3 @@ def key_file(data_dir: Path) -> Path | None:
     """The file of a signing key that was made here; None when there is none."""
     path = (data_dir / _KEY).absolute()
     return path if path.is_file() else None
-
-
-def free_port(wanted: int = 0) -> int:
-    """``wanted`` if it is free on the loopback address, else any that is."""
-    for port in (wanted, 0):
-        with socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind((Settings.bind, port))
-            except OSError:
-                continue
-            return int(listener.getsockname()[1])
-    raise SettingsError("no port is free on the loopback address")

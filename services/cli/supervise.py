@@ -15,7 +15,7 @@ from typing import NoReturn
 import httpx
 
 from schemas.topics import SERVICES
-from services.cli import broker_background, running
+from services.cli import broker_background, loopback, running
 from services.cli.broker import Broker
 from services.cli.child import STEADY_S, Child, Command
 from services.cli.watchdog import Watchdog
@@ -194,7 +194,7 @@ class Supervisor:
                     self.say(str(error))
 
     def _port(self, usual: int) -> int:
-        return running.free_port(usual if self._usual else 0)
+        return loopback.free_port(usual if self._usual else 0)
 
     def _service(self, service: str, number: int) -> Command:
         port = self._port(DEFAULT_PORTS[service] if number == 0 else 0)

@@ -21,8 +21,8 @@ from aiokafka.admin import NewTopic
 
 from services.cli import topic_batches
 from services.cli.account import Account, account, stage_totals
+from services.cli.loopback import free_port
 from services.cli.positions import checkpoints
-from services.cli.running import free_port
 from services.cli.settle import offsets_produced
 from services.cli.watchdog import Watchdog
 from services.runtime import clients, readback, topics

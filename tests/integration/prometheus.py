@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import yaml
 
-from services.cli.running import free_port
+from services.cli.loopback import free_port
 from services.cli.watchdog import Watchdog
 from tests.debian import program
 from tests.observability import CONFIGURATION, RULES

@@ -19,7 +19,7 @@ import pytest
 from examples.flights.data import flights
 from examples.flights.dirt import soil
 from examples.flights.replay import Replay
-from services.cli import running
+from services.cli import loopback, running
 from services.cli.doctor import Finding
 from services.cli.doctor_command import examined
 from services.cli.settle import take_account, wait_settled
@@ -91,7 +91,7 @@ def changed(path: Path, name: str, pattern: str, by: str) -> Path:
 
 async def examined_ill(path: Path, data_dir: Path, settings: Settings) -> dict[str, list[Finding]]:
     """What the doctor finds of the same pipeline when one thing at a time is not as it should be."""
-    nowhere = f"127.0.0.1:{running.free_port()}"
+    nowhere = f"127.0.0.1:{loopback.free_port()}"
     shaped = changed(path, "shaped.toml", "partitions = 2", "partitions = 3")
     kept = changed(path, "kept.toml", 'horizon = "24h"', 'horizon = "900d"')
     new = changed(path, "new.toml", 'name = "t', 'name = "u')
@@ -143,7 +143,7 @@ def assert_examined(found: dict[str, Any]) -> None:
 
 def top_shown(path: Path, data_dir: Path, endpoints: Iterable[str]) -> tuple[list[str], int, bool]:
     """What `rivermill top` shows of these services and one that is away, once it has read the incidents."""
-    nowhere = f"http://127.0.0.1:{running.free_port()}"
+    nowhere = f"http://127.0.0.1:{loopback.free_port()}"
     urls = [word for url in (*endpoints, nowhere) for word in ("--url", url)]
     return watched([str(path), "--data-dir", str(data_dir), *urls], r"Incidents (none|\d+) open", b"q")
 

@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from schemas.acls import ROLES
 from services.cli.broker import Broker
-from services.cli.broker_directory import CLUSTER_ID, HOST
+from services.cli.broker_directory import CLUSTER_ID
 from services.cli.jars import jars
 from services.cli.java import find_java
+from services.cli.loopback import HOST
 
 SERVICES = ("registry", "cleaning", "scoring", "learner", "drift")
 EVENTS = 600

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import socket
 import stat
 from pathlib import Path
 
@@ -40,15 +39,6 @@ def test_the_signing_key_is_made_once_and_for_the_owner_alone(tmp_path: Path) ->
     assert running.signing_key(tmp_path, {}) == given
     assert path.read_text() == key
     assert running.signing_key(tmp_path / "other", {"RIVERMILL_SIGNING_KEY": "x" * 16}) == {}
-
-
-def test_a_taken_port_is_passed_over() -> None:
-    """The wanted port is taken if it is free, another one otherwise."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        taken = listener.getsockname()[1]
-        assert running.free_port(taken) != taken
-    assert running.free_port(taken) == taken
 
 
 def test_commands_find_what_runs_here_unless_told_otherwise(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from schemas.alerts import Alert
 from services.cli.__main__ import main
-from services.cli.running import free_port
+from services.cli.loopback import free_port
 from services.cli.scrape import Process, Sample, _read
 from services.cli.top_view import milliseconds, screen, short
 from services.runtime.metrics import COMMIT_SECONDS
