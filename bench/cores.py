@@ -38,6 +38,7 @@ from services.drift.core.detect import Detect
 from services.drift.core.summarise import Summarise
 from services.learner.core.join import Join
 from services.learner.core.train import Train
+from services.runtime import interpreter
 from services.scoring.core import Score
 
 _FLIGHTS = Path(__file__).parents[1] / "examples" / "flights"
@@ -272,7 +273,7 @@ def main() -> None:
     parser.add_argument("--pending", type=int, default=_PENDING[-1], help="labels awaited at most (1000000)")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md")
     options = parser.parse_args()
-    gc.set_threshold(50_000, 20, 50)  # as the services do
+    interpreter.tune()  # as the services do
     lines = tables(options)
     if options.write:
         command = f"python -m bench.cores {shlex.join(sys.argv[1:])}".strip()

@@ -89,7 +89,7 @@ def dump(estimator: Any, also: Iterable[Global] = ()) -> bytes:
 
 def load(data: bytes, also: Iterable[Global] = ()) -> Any:
     """Unpickle what :func:`dump` made; UnlistedError for anything that is not on the list."""
-    return _Unpickler(io.BytesIO(data), ALLOWED | frozenset(also)).load()
+    return _Unpickler(_Frames(data), ALLOWED | frozenset(also)).load()
 
 
 class _Pickler(pickle.Pickler):
@@ -114,8 +114,30 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
+class _Frames:
+    """Bytes to unpickle, handed over by frames of some 64 KiB (PEP 3154), in Python: between two of them other threads go on.
+
+    From an ``io.BytesIO`` a whole forest would be read in one go, with every lane of the process waiting.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        """The next bytes."""
+        start = self._at
+        self._at += size
+        return self._data[start : self._at]
+
+    def readline(self) -> bytes:
+        """The next bytes up to the end of a line."""
+        found = self._data.find(b"\n", self._at)
+        return self.read((found + 1 or len(self._data)) - self._at)
+
+
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, buffer: io.BytesIO, allowed: frozenset[Global]) -> None:
+    def __init__(self, buffer: _Frames, allowed: frozenset[Global]) -> None:
         super().__init__(buffer)
         self._allowed = allowed
 

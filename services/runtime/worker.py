@@ -9,7 +9,6 @@ transaction that carries them commits.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -26,7 +25,7 @@ from faust.auth import SASLCredentials, SSLCredentials
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from services.domain.spec import SpecError
-from services.runtime import access, launch, logs
+from services.runtime import access, interpreter, launch, logs
 from services.runtime.ending import Ending, exit_code
 from services.runtime.errors import OperatorError
 from services.runtime.plane import DataPlane
@@ -38,8 +37,6 @@ DEFAULT_PORTS = {"cleaning": 9101, "scoring": 9102, "learner": 9103, "drift": 91
 
 Handler = Callable[[bytes, int], Awaitable[None]]
 """Handles one control record's value; the number is its offset."""
-_GC_THRESHOLD = (50_000, 20, 50)
-"""A batch makes tens of thousands of objects that die with it: looking for cycles among them finds none."""
 _log = structlog.get_logger()
 
 
@@ -184,8 +181,7 @@ def run(
     _pages(app, worker.plane)
     for topic, handle in follow.items():
         _follow(app, topic, handle)
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLD)
+    interpreter.tune()
     _log.info("service starts", pipeline=pipeline, pid=os.getpid(), broker=settings.broker, port=app.conf.web_port)
     with suppress(SystemExit):  # Faust's own code knows only 0 and 1
         worker.execute_from_commandline()

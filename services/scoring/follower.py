@@ -21,7 +21,7 @@ from services.domain import live, snapshot
 from services.domain.registry_api import CHALLENGER_PREFIX, CHAMPION
 from services.domain.served import Part, Served, assemble
 from services.domain.signing import SignatureError
-from services.runtime import metrics
+from services.runtime import interpreter, metrics
 from services.runtime.errors import OperatorError
 from services.runtime.registry_client import RegistryError, RegistryUnavailable
 from services.runtime.snapshots import SnapshotCache
@@ -157,8 +157,7 @@ class Follower:
             if record.size > snapshot.MAX_BYTES:
                 raise snapshot.SnapshotError(f"{what} has {record.size} bytes: at most {snapshot.MAX_BYTES} are read")
             blob = await self._cache.get(self._name, record.version, sha256, record.size)
-            opened = snapshot.read(blob, record.signature, self._keys)
-            self._stored[sha256] = await asyncio.to_thread(opened.part, record.version)
+            self._stored[sha256] = await asyncio.to_thread(self._opened, blob, record)
         except RegistryUnavailable as error:
             _log.warning("a snapshot cannot be fetched; trying again", version=record.version, error=str(error))
             return False
@@ -175,6 +174,11 @@ class Follower:
                 self._unusable = str(error)
                 self._first.set()
         return True
+
+    def _opened(self, blob: bytes, record: AliasRecord) -> Part:
+        """In a thread of its own: lanes go on meanwhile."""
+        with interpreter.building():
+            return snapshot.read(blob, record.signature, self._keys).part(record.version)
 
     def _assemble(self, how: str) -> None:
         """Serve what the aliases ask for; an alias whose new state is not at hand keeps its last good one."""

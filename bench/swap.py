@@ -1,0 +1,244 @@
+"""How long scoring pauses when it takes up another version: one process, no Kafka.
+
+Teaches every candidate of the flights with trees, takes its snapshot half-way and at the end, and lets scoring's own
+follower swap the two again and again, by decisions as they stand in ``models``, while clean events are scored a few at a
+time. The pause of a swap is the longest time between two such turns while it lasts, less the usual one: reading,
+verifying, unpickling and trying the version on its canary events take place beside, in a thread. Live parameters are
+swapped likewise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from bench import results, ten
+from bench.cores import raws
+from schemas.codec import encode
+from schemas.models import AliasRecord
+from services.cli.offline import Offline, Record
+from services.domain import live, snapshot
+from services.domain.registry_api import CHAMPION
+from services.domain.spec import Spec, parse, spec_hash
+from services.runtime import interpreter
+from services.runtime.registry_client import RegistryClient
+from services.runtime.snapshots import SnapshotCache
+from services.scoring.app import ScoreDriver
+from services.scoring.core import Score
+from services.scoring.follower import Follower
+
+_PIPELINE = Path(__file__).parents[1] / "examples" / "flights" / "pipeline-trees.toml"
+_KEY = b"a key for the benchmark"
+_NOWHERE = "http://127.0.0.1:1"
+"""No registry is asked: every snapshot is in the cache."""
+_NOW = 2**42
+_TURN = 10
+"""Events between two looks at the clock: what one turn takes is what a pause can be told from."""
+_AFTER_S = 0.05
+"""What a swap leaves behind, garbage for one, belongs to it."""
+
+
+class Swap(NamedTuple):
+    """What happened while one swap lasted, in ms."""
+
+    took: float
+    longest: float
+
+
+class Lane:
+    """Scores the same events over and over, a few at a time, and keeps the longest time from turn to turn."""
+
+    def __init__(self, driver: ScoreDriver, events: Sequence[Record]) -> None:
+        self.turns: list[float] = []
+        self._driver = driver
+        self._events = events
+
+    async def run(self) -> None:
+        """For ever."""
+        at, last = 0, time.perf_counter()
+        while True:
+            self._driver.process(self._events[at : at + _TURN], _NOW)
+            now = time.perf_counter()
+            self.turns.append(now - last)
+            last = now
+            at = (at + _TURN) % (len(self._events) - _TURN)
+            await asyncio.sleep(0)
+
+    async def during(self, swap: Callable[[], Awaitable[None]]) -> Swap:
+        """Let the swap happen."""
+        self.turns.clear()
+        began = time.perf_counter()
+        await swap()
+        took = time.perf_counter() - began
+        await asyncio.sleep(_AFTER_S)
+        return Swap(took * 1e3, max(self.turns) * 1e3)
+
+
+class Taught(NamedTuple):
+    """Candidates of a pipeline: two snapshots of each, live parameters at the same two offsets, and clean events."""
+
+    spec: Spec
+    snapshots: list[list[bytes]]
+    live: list[bytes]
+    events: list[Record]
+
+
+def by_flights(days: int) -> Taught:
+    """Half-way through so many days, and at their end."""
+    spec = parse(_PIPELINE.read_text(encoding="utf-8"))
+    found = Taught(spec, [], [], [])
+
+    def observe(stream: str, record: Record) -> None:
+        if stream == "events.clean":
+            found.events.append(record)
+
+    offline = Offline(spec, 1, observe=observe)
+    sent = raws(days, 0.0)
+    for part in (sent[: len(sent) // 2], sent[len(sent) // 2 :]):
+        for _ in offline.run(part):
+            pass
+        found.snapshots.append([taken.blob for taken in offline.fold.snapshots()])
+        parameters = offline.train.live()
+        if parameters is None:
+            raise RuntimeError("the fold has no live parameters")
+        found.live.append(live.seal(parameters, _KEY))
+    offline.close()
+    return found
+
+
+def by_ten_numbers() -> Taught:
+    """The plainest: one linear model, nothing encoded."""
+    spec = parse(ten.pipeline("ten", 1))
+    blobs = [[ten.trained(spec, examples)] for examples in (2000, 4000)]
+    events = [
+        Record("ten.events.clean", 0, offset, 0, id_, value)
+        for offset, (id_, value) in enumerate(ten.clean_events(5000, spec_hash(spec)))
+    ]
+    return Taught(spec, blobs, [], events)
+
+
+async def measured(taught: Taught, swaps: int, folder: Path) -> list[str]:
+    """A table as Markdown."""
+    lines = [
+        "| swap | snapshot, KB | from the decision until it is served, ms | usual turn, ms | pause, ms, median | worst |"
+    ]
+    lines.append("|---|---|---|---|---|---|")
+    plain = by_ten_numbers()
+    lines.append(await by_version(plain, 0, f"{plain.spec.model.candidates[0].model}, ten numbers", swaps, folder))
+    for number, candidate in enumerate(taught.spec.model.candidates):
+        lines.append(await by_version(taught, number, f"{candidate.model}, flights", swaps, folder))
+    lines.append(await by_live_parameters(taught, swaps, folder))
+    return lines
+
+
+async def by_version(taught: Taught, number: int, what: str, swaps: int, folder: Path) -> str:
+    """Decisions that name one snapshot and then the other."""
+    blobs = [taken[number] for taken in taught.snapshots]
+    follower, cache, lane, loading = await scoring(taught, folder)
+    shas = [await cache.put(blob) for blob in blobs]
+    revision = 0
+
+    async def swap() -> None:
+        nonlocal revision
+        revision += 1
+        which = revision % 2
+        candidate = taught.spec.model.candidates[number]
+        decision = AliasRecord(
+            alias=CHAMPION, revision=revision, name=taught.spec.pipeline.name, candidate=candidate.name, version=1 + which, live=False,
+            snapshot_sha256=shas[which], signature=snapshot.sign(blobs[which], _KEY), size=len(blobs[which]),
+            spec=spec_hash(taught.spec), log_id="", examples_offset=0, previous=None, actor="bench", reason="",
+            at=datetime.now(UTC),
+        )  # fmt: skip
+        before = follower.generation
+        await follower.on_decision(encode(decision), revision)
+        while follower.generation == before:  # noqa: ASYNC110 - who asks every turn sees the lane's turns
+            await asyncio.sleep(0)
+
+    return await repeated(what, len(blobs[1]), swap, lane, loading, swaps=swaps)
+
+
+async def by_live_parameters(taught: Taught, swaps: int, folder: Path) -> str:
+    """Live parameters of all linear candidates, each newer than the last."""
+    follower, cache, lane, loading = await scoring(taught, folder)
+    first = taught.snapshots[0][0]
+    sha256 = await cache.put(first)
+    decision = AliasRecord(
+        alias=CHAMPION, revision=1, name=taught.spec.pipeline.name, candidate=taught.spec.model.candidates[0].name, version=1, live=True,
+        snapshot_sha256=sha256, signature=snapshot.sign(first, _KEY), size=len(first), spec=spec_hash(taught.spec),
+        log_id="", examples_offset=0, previous=None, actor="bench", reason="", at=datetime.now(UTC),
+    )  # fmt: skip
+    await follower.on_decision(encode(decision), 0)
+    offset = 2**40
+
+    async def swap() -> None:
+        nonlocal offset
+        offset += 1
+        parameters = live.unseal(taught.live[offset % 2], [_KEY])
+        parameters.examples_offset = offset
+        value = live.seal(parameters, _KEY)
+        await asyncio.sleep(0)
+        lane.turns.clear()  # sealing is the learner's work
+        await follower.on_parameters(value, offset)
+
+    return await repeated("live parameters, flights", len(taught.live[1]), swap, lane, loading, swaps=swaps)
+
+
+async def scoring(taught: Taught, folder: Path) -> tuple[Follower, SnapshotCache, Lane, asyncio.Task[None]]:
+    """What scoring consists of, without Kafka."""
+    cache = SnapshotCache(folder, RegistryClient(_NOWHERE, token=None, actor="bench"))
+    follower = Follower(taught.spec.pipeline.name, [_KEY], cache)
+    loading = asyncio.create_task(follower.run())
+    driver = ScoreDriver(Score(0, 1, binary=True), 0, follower, loading)
+    return follower, cache, Lane(driver, taught.events), loading
+
+
+async def repeated(
+    what: str, size: int, swap: Callable[[], Awaitable[None]], lane: Lane, loading: asyncio.Task[None], *, swaps: int
+) -> str:
+    """Swap so many times, and tell of it."""
+    await swap()
+    tasks = [loading, asyncio.create_task(lane.run())]
+    await asyncio.sleep(0.5)
+    usual = median(lane.turns) * 1e3
+    found = [await lane.during(swap) for _ in range(swaps)]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    pauses = [it.longest - usual for it in found]
+    took = median(it.took for it in found)
+    line = f"| {what} | {size / 1e3:,.0f} | {took:.1f} | {usual:.2f} | {median(pauses):.2f} | {max(pauses):.2f} |"
+    print(line, flush=True)
+    return line
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.swap", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--days", type=int, default=30, help="of flights that the candidates learn from (30)")
+    parser.add_argument("--swaps", type=int, default=50, help="of each candidate (50)")
+    parser.add_argument("--write", action="store_true", help="write RESULTS.md")
+    options = parser.parse_args()
+    interpreter.tune()  # as the services do
+    print(f"learning from {options.days} days of flights")
+    taught = by_flights(options.days)
+    with tempfile.TemporaryDirectory() as folder:
+        lines = asyncio.run(measured(taught, options.swaps, Path(folder)))
+    if options.write:
+        command = f"python -m bench.swap {shlex.join(sys.argv[1:])}".strip()
+        results.put(
+            "swap", [*lines, "", *results.circumstances(command, sys.executable, ("msgspec", "numpy", "river"))]
+        )
+
+
+if __name__ == "__main__":
+    main()
