@@ -135,8 +135,6 @@ async def compare(wanted: argparse.Namespace, folder: Path) -> int:
 def main() -> int:
     wanted = options()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells of topics that are not there yet
-    if not PEERS_PYTHON.exists():
-        sys.exit("the peers' environment .venv-bench is missing: run `make bench`, which makes it")
     with tempfile.TemporaryDirectory(prefix="rivermill-bench-") as folder:
         try:
             return asyncio.run(compare(wanted, Path(folder)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from bench import kafka
 from bench.clock import cpu_seconds, machine_seconds
@@ -19,20 +20,25 @@ _STILL_S = 2.0
 _NOTHING_NEW_S = 60.0
 
 
-async def measure(session: Session, peer: Peer, run: str) -> Measured:
-    """Run it on the whole input (a slow one: until it has done its share); PeerError when its output is not right."""
+async def measure(session: Session, peer: Peer, run: str, processes: int = 1) -> Measured:
+    """Run it on the whole input (a slow one: until it has done its share); PeerError when its output is not right.
+
+    Several processes share the partitions; their CPU is added up.
+    """
     if peer is IN_MEMORY:
         return await session.in_memory()
     settings, sink = session.pipeline.settings, session.sink(peer)
     made = [sink, session.pipeline.topic("state.scoring")] if peer.module == "rivermill" else [sink]
     await kafka.recreate(settings, made)
-    command, env = session.command(peer, run)
+    started: list[asyncio.subprocess.Process] = []
     async with Ends(settings, sink.name, sink.partitions) as ends:
-        process = await session.processes.start(command, env, session.log(peer))
         try:
-            samples = await _watch(session, peer, process, ends)
+            for number in range(processes):
+                command, env = session.command(peer, run, number)
+                started.append(await session.processes.start(command, env, session.log(peer)))
+            samples = await _watch(session, peer, started, ends)
         finally:
-            await session.processes.stop(process)
+            await asyncio.gather(*map(session.processes.stop, started))
     records = await kafka.committed(settings, sink.name, sink.partitions)
     expected = session.events if peer.copies else session.predictions
     found = ((key, value) for partition in records.values() for _, key, value in partition)
@@ -42,18 +48,20 @@ async def measure(session: Session, peer: Peer, run: str) -> Measured:
     return window(samples, offsets, *session.sizes.of(peer))
 
 
-async def _watch(session: Session, peer: Peer, process: asyncio.subprocess.Process, ends: Ends) -> list[Sample]:
+async def _watch(
+    session: Session, peer: Peer, processes: Sequence[asyncio.subprocess.Process], ends: Ends
+) -> list[Sample]:
     """Sample until all is written and committed, and nothing comes any more; a slow peer: until its share is there."""
     broker = session.broker.process
     wanted = sum(session.sizes.of(peer)) if _partly(peer) else session.sizes.total
     samples: list[Sample] = []
     moved = time.monotonic()
     while True:
-        if process.returncode is not None or broker is None:
+        if broker is None or any(process.returncode is not None for process in processes):
             raise PeerError(f"it ended: {last_words(session.log(peer))}")
         now = Sample(
             time.monotonic(),
-            cpu_seconds(process.pid),
+            sum(cpu_seconds(process.pid) for process in processes),
             cpu_seconds(broker.pid),
             machine_seconds(),
             await ends.appended(),

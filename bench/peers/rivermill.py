@@ -71,7 +71,7 @@ class Pipeline:
         """How a service is started."""
         return [sys.executable, "-m", f"services.{service}", "--pipeline", str(self.path)]
 
-    def environment(self, delivery: str) -> dict[str, str]:
+    def environment(self, delivery: str, number: int = 0) -> dict[str, str]:
         """Its settings, as ``rivermill up`` gives them."""
         settings = self.settings
         return {
@@ -79,7 +79,7 @@ class Pipeline:
             "RIVERMILL_SIGNING_KEY": self.key,
             "RIVERMILL_DATA_DIR": str(settings.data_dir),
             "RIVERMILL_DELIVERY": delivery,
-            "RIVERMILL_SLOT": "bench",
+            "RIVERMILL_SLOT": f"bench-{number}",
             "RIVERMILL_WEB_PORT": str(free_port()),
         }
 

@@ -62,6 +62,8 @@ class Session:
 
     async def open(self) -> None:
         """Start the broker, train the model, fill the input topic, and compute the predictions to expect."""
+        if not PEERS_PYTHON.exists():
+            raise PeerError("the peers' environment .venv-bench is missing: run `make bench`, which makes it")
         await asyncio.to_thread(self.broker.start, self.say)
         self.pipeline = Pipeline(self.folder, self.broker.address, self.sizes.partitions)
         deployment = self.pipeline.deployment
@@ -104,10 +106,10 @@ class Session:
         ours = peer.module == "rivermill"
         return predictions if ours else msgspec.structs.replace(predictions, name=f"bench.peer.{peer.name}")
 
-    def command(self, peer: Peer, run: str) -> tuple[list[str], dict[str, str]]:
-        """How a peer is started, and what is added to its environment."""
+    def command(self, peer: Peer, run: str, number: int = 0) -> tuple[list[str], dict[str, str]]:
+        """How a peer is started, and what is added to its environment; ``number`` tells processes of one peer apart."""
         if peer.module == "rivermill":
-            return self.pipeline.command(), self.pipeline.environment(peer.options[0])
+            return self.pipeline.command(), self.pipeline.environment(peer.options[0], number)
         broker, source, sink = self.pipeline.settings.broker, self.source.name, self.sink(peer).name
         if peer.module == "kafka_streams":
             return kafka_streams.command(self.folder, broker, run, [source, sink]), {}
