@@ -23,19 +23,17 @@ settings.register_profile(  # a property, and what draws its examples, is no fas
 settings.load_profile("untimed")
 
 
-_OWN_BROKER = ("tests/faults/test_chaos.py", "tests/integration/test_cli.py", "tests/journeys/test_demo")
+_BESIDE = ("tests/faults/", "tests/integration/test_cli.py", "tests/journeys/")
+"""Half of the time that tests on a broker take; most of these start one of their own."""
 
 
 class OneBroker(LoadScopeScheduling):  # the library's scheduler by groups is at odds with pytest 9.2
-    """With `-n 2` all tests on the session's broker follow one another in one process.
-
-    Another one runs those that start a broker of their own, one after the other too, and the unit tests.
-    """
+    """With `-n 2` a process runs the tests on its broker one after the other, and another one those beside."""
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith("tests/unit/"):
             return nodeid
-        return "own broker" if nodeid.startswith(_OWN_BROKER) else "broker"
+        return "beside" if nodeid.startswith(_BESIDE) else "broker"
 
 
 @pytest.hookimpl(optionalhook=True)
