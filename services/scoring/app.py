@@ -21,7 +21,7 @@ from services.scoring.follower import Follower
 
 
 class ScoreDriver(Driver):
-    """Takes the newest served state between two batches, measures freshness, and sends the follower's alerts."""
+    """Takes the newest served state between two turns, measures freshness, and sends the follower's alerts."""
 
     core: Score
 

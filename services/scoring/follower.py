@@ -1,7 +1,7 @@
 """Following ``models`` and ``parameters``: what this process serves now, and what it refused.
 
 Decisions (aliases) and live state arrive at any time; what the aliases ask for is assembled as soon as it is at hand,
-and lanes take it between two batches. Whatever is refused leaves the old state serving and raises an alert.
+and lanes take it between two turns. Whatever is refused leaves the old state serving and raises an alert.
 """
 
 from __future__ import annotations
