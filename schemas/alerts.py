@@ -46,7 +46,7 @@ class Alert(msgspec.Struct):
     state: Literal["opened", "updated", "resolved"]
     """The step."""
     resolution: Literal["recovered", "accepted"] | None
-    """How it ended: ``recovered`` (back where it was) or ``accepted`` (the new level is the norm); else null."""
+    """How it ended: ``recovered`` (back where it was) or ``accepted`` (the new level is the norm, or the signal is gone); else null."""
     kind: Literal["drift", "performance", "data_quality", "model"]
     """``model``: a model or its state cannot be used; the others are what drift watches."""
     severity: Literal["warning", "critical"]

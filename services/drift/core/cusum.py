@@ -27,7 +27,7 @@ CENTRED = 1.0
 RETURNED = 6
 """Blocks in a row within the reference after which a statistic has come back."""
 ACCEPTED = 60
-"""Blocks after a flag at which what is now becomes the reference."""
+"""Blocks after a flag at which what is now becomes the reference; blocks in a row without the statistic that end a flag."""
 _EXTREME = 50.0
 _TINY = 1e-12
 _OVERSHOOT = 1.166
@@ -97,7 +97,8 @@ class Run(msgspec.Struct, array_like=True):
 class Cusum(msgspec.Struct, array_like=True):
     """One statistic: judged while ``out`` is 0; after a flag ``out`` counts blocks until it is back or accepted.
 
-    The reference is frozen while a sum is above half the threshold, and while out; ``fresh`` learns what is new.
+    The reference is frozen while a sum is above half the threshold, and while out; ``fresh`` learns what is new, and
+    ``absent`` counts blocks in a row that do not hold the statistic.
     """
 
     reference: Reference = msgspec.field(default_factory=Reference)
@@ -109,6 +110,7 @@ class Cusum(msgspec.Struct, array_like=True):
     centre: float = 0.0
     excursion: float = 0.0
     fresh: Reference = msgspec.field(default_factory=Reference)
+    absent: int = 0
 
     def step(self, value: float, level: float, noise: float, h: float, *, falls: bool = True) -> Verdict:
         """Fold a block; ``falls`` is False where only a rise is bad."""
@@ -133,8 +135,19 @@ class Cusum(msgspec.Struct, array_like=True):
             self.reference.learn(value, level)
         return Verdict.NOTHING
 
+    def miss(self) -> Verdict:
+        """Pass over a block without the statistic: after sixty in a row a flag is over, and the reference stays."""
+        if not self.out:
+            return Verdict.NOTHING
+        self.absent += 1
+        if self.absent < ACCEPTED:
+            return Verdict.NOTHING
+        self._judge_again()
+        return Verdict.NEW_NORMAL
+
     def _outside(self, deviation: float, value: float, level: float, noise: float) -> Verdict:
         self.out += 1
+        self.absent = 0
         if abs(deviation) <= WITHIN:
             self.within += 1
             self.centre += deviation
@@ -162,7 +175,7 @@ class Cusum(msgspec.Struct, array_like=True):
 
     def _judge_again(self) -> None:
         self.up = self.down = 0.0
-        self.out = self.within = 0
+        self.out = self.within = self.absent = 0
         self.excursion = 0.0
         self.fresh, self.run = Reference(), Run()
 

@@ -49,11 +49,14 @@ class Watch(msgspec.Struct):
         if self.blocks == 1:  # lanes have only begun to know the features
             return []
         h = self.threshold = self._threshold(block.end, rate, watched)
-        flagged = {}
+        held, flagged = set(), {}
         for seen in observations(block):
-            verdict = self._judge(seen, h)
-            if verdict is Verdict.FLAGGED:
+            held.add(seen.signal)
+            if self._judge(seen, h) is Verdict.FLAGGED:
                 flagged[seen.signal] = seen
+        for signal in self.statistics:
+            if signal not in held:
+                self._miss(signal)
         opened = self._join(flagged, incident_id) if flagged else None
         return list(self._tell(opened, h))
 
@@ -76,6 +79,10 @@ class Watch(msgspec.Struct):
         elif cusum.out:
             self._follow(seen.signal, cusum)
         return verdict
+
+    def _miss(self, signal: str) -> None:
+        if self.statistics[signal].miss() is Verdict.NEW_NORMAL:
+            self._end_member(signal, "accepted")
 
     def _member(self, signal: str) -> Member | None:
         found = (i.members[signal] for i in self.incidents if signal in i.members and not i.members[signal].ended)

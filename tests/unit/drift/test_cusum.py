@@ -62,6 +62,17 @@ def test_a_constant_that_changes_is_seen() -> None:
     assert until(cusum, 5.0, Verdict.FLAGGED, 7)
 
 
+def test_a_flag_without_blocks_ends_and_the_next_one_is_counted_anew() -> None:
+    """Sixty blocks without the statistic end a flag, each time; the reference stays as it was."""
+    cusum = learned()
+    assert cusum.miss() is Verdict.NOTHING
+    for _ in range(2):
+        until(cusum, 6.0, Verdict.FLAGGED, 7)
+        before = cusum.reference.mean
+        assert [cusum.miss() for _ in range(ACCEPTED)] == [*[Verdict.NOTHING] * (ACCEPTED - 1), Verdict.NEW_NORMAL]
+        assert (cusum.out, cusum.reference.mean) == (0, before)
+
+
 def test_threshold_of_the_flights_is_about_ten() -> None:
     """With 78 sums, 4.5 blocks a day and a false alarm in ten days h is about 10; rarer alarms raise it."""
     assert threshold(0.1, 4.5, 78) == pytest.approx(10.0, abs=0.3)
