@@ -199,7 +199,7 @@ def dense_names(plan: Plan) -> list[str]:
 
 
 def sparse_names(columns: Columns) -> list[str]:
-    """Names of the sparse columns, in order: ``field=value``, ``field=missing`` and ``field=__other__``."""
+    """Names of the sparse columns, in order: ``field=value``, ``field=missing``, and ``field=`` with the key of the others."""
     plan = columns.plan
     names = [f"{name}=missing" for name in plan.numbers] + [f"{field.name}={OTHER}" for field in plan.fields]
     names += [""] * (columns.size - len(names))

@@ -15,9 +15,9 @@ Encoded = Mapping[str, list[float]]
 Key = Callable[[Features], str]
 
 SEPARATOR = "\x1f"
-"""Joins the values of a combination into one key (ASCII unit separator)."""
-OTHER = "__other__"
-"""The value that all values beyond ``max_values`` share."""
+"""Joins the values of a combination into one key (ASCII unit separator): cleaning leaves it in no category."""
+OTHER = "\x1eother"
+"""The key that all values beyond ``max_values`` share: no values make it, for cleaning leaves no record separator."""
 
 
 class Field(msgspec.Struct, frozen=True):

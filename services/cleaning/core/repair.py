@@ -137,10 +137,10 @@ def _outside(name: str, feature: Feature, value: float, changes: list[Change]) -
 def _category_rules(name: str, feature: Feature) -> Repair:
     cases: dict[str, Callable[[str], str]] = {"upper": str.upper, "lower": str.lower, "keep": str}
     case = cases[feature.case]
-    synonyms = _resolved({case(key): case(value) for key, value in feature.synonyms.items()})
+    synonyms = _resolved({case(_spaced(key)): case(_spaced(value)) for key, value in feature.synonyms.items()})
     steps: tuple[tuple[str, Callable[[str], str]], ...] = (
         ("surrogate", without_surrogates),
-        ("spaces", lambda text: " ".join(text.split())),
+        ("spaces", _spaced),
         ("case", case),
         ("synonym", lambda text: synonyms.get(text, text)),
         ("too_long", lambda text: text[:TEXT_MAX].rstrip()),
@@ -160,6 +160,11 @@ def _category_rules(name: str, feature: Feature) -> Repair:
         return text or None
 
     return repair
+
+
+def _spaced(text: str) -> str:
+    """One space between words, none around them; the separators of ASCII, which join keys, are spaces too."""
+    return " ".join(text.split())
 
 
 def _as_text(raw: Any) -> tuple[str | None, str]:

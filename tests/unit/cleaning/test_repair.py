@@ -5,9 +5,14 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from services.cleaning.core import Clean
+from services.cleaning.core.repair import repair_of
 from services.cleaning.core.rules import REPAIRS
+from services.domain.plan import OTHER, SEPARATOR, key_of
+from services.domain.spec import Feature
 from tests.unit.cleaning.pipelines import HERE, NOON, NOW, TOPICS, cleaned, event, one, pipeline, raw
 
 
@@ -84,6 +89,8 @@ def test_booleans(value: Any, after: bool | None, rules: list[str]) -> None:
         (False, "FALSE", ["boolean_to_text", "case"]),
         ("NA", "NA", []),
         ("  ", None, ["spaces", "missing_text"]),
+        ("a\x1eb\x1fc", "A B C", ["spaces", "case"]),
+        ("Split", "U A", ["case", "synonym"]),
         ("X" * 300, "X" * 256, ["too_long"]),
         ("\ud800A", "\ufffdA", ["surrogate"]),
         ([1], None, ["category_invalid"]),
@@ -92,11 +99,31 @@ def test_booleans(value: Any, after: bool | None, rules: list[str]) -> None:
 )
 def test_categories(value: Any, after: str | None, rules: list[str]) -> None:
     """A category is text in the file's case, synonyms followed to their end, circles of them ignored."""
-    synonyms = '{ United = "UA", Twice = "United", Ring = "Round", Round = "Ring" }'
+    synonyms = r'{ United = "UA", Twice = "United", Ring = "Round", Round = "Ring", Split = "u\u001fa " }'
     assert repaired("x", value, f'[features.x]\ntype = "category"\ncase = "upper"\nsynonyms = {synonyms}') == (
         after,
         rules,
     )
+
+
+TEXTS = st.sampled_from(["split", OTHER, OTHER[1:], "__other__"]) | st.text("ab_\t\x1c\x1d\x1e\x1f", max_size=4)
+PAIRS = st.tuples(TEXTS, TEXTS)
+
+
+@settings(max_examples=300)
+@given(PAIRS, PAIRS)
+def test_texts_make_no_key_but_their_own(one: tuple[str, str], other: tuple[str, str]) -> None:
+    """Whatever a producer sends, two events have one key only if their clean values are equal, and none has OTHER."""
+    repair = repair_of("x", Feature(type="category", synonyms={"split": f"a{SEPARATOR}b", "a b": OTHER}))
+    for by in (("x",), ("x", "y"), ("x", "y", "flag")):
+        key = key_of(by, ("x", "y"))
+        cleaned = [
+            {"flag": True} | {name: repair(text, []) for name, text in zip("xy", texts, strict=True)}
+            for texts in (one, other)
+        ]
+        keys = [key(features) for features in cleaned]
+        assert (keys[0] == keys[1]) is all(cleaned[0][name] == cleaned[1][name] for name in by)
+        assert OTHER not in keys
 
 
 @pytest.mark.parametrize(

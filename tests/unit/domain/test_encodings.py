@@ -70,6 +70,16 @@ def test_values_beyond_the_bound_share_one_row():
     assert served.encode({"carrier": "D"}) == served.encode({"carrier": "never seen"})
 
 
+def test_no_value_is_taken_for_the_others():
+    """A value called __other__, which a producer may send, is one like any: unseen values keep the overall mean."""
+    encodings = Encodings(plan())
+    for carrier, label in (("UA", 0.0), ("__other__", 1.0), ("UA", 0.0)):
+        encodings.update({"carrier": carrier}, label)
+    served = encodings.tables()
+    assert served.encode({"carrier": "never seen"}) == served.encode({})
+    assert served.encode({"carrier": "__other__"}) != served.encode({})
+
+
 def test_rows_once_served_never_change():
     """A later label puts a new row and leaves one that was handed out as it was."""
     encodings = Encodings(plan())
