@@ -18,6 +18,8 @@ MAX_SNAPSHOT_BYTES = 64 * 1024 * 1024
 MAX_SPEC_BYTES = 1024 * 1024
 MAX_VERSION = 2**31 - 1
 MAX_PAGE = 1000
+MAX_KEEP = 100_000
+"""Versions of a candidate that may be kept in full."""
 MAX_REASON = 500
 CHAMPION = "champion"
 CHALLENGER_PREFIX = "challenger-"
@@ -68,7 +70,7 @@ class NewVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics: Annotated[
         dict[Annotated[str, msgspec.Meta(max_length=64)], float | None], msgspec.Meta(max_length=64)
     ] = {}
-    keep: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 200
+    keep: Annotated[int, msgspec.Meta(ge=1, le=MAX_KEEP)] = 200
 
 
 class Version(msgspec.Struct, frozen=True):

@@ -7,6 +7,8 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
+from services.domain.registry_api import MAX_KEEP
+
 MAX_PARTITIONS = 256
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z")]
@@ -122,7 +124,7 @@ class SnapshotsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     every_examples: Positive = 1000
     every: str = "5s"
-    keep: Positive = 200
+    keep: Annotated[int, msgspec.Meta(ge=1, le=MAX_KEEP)] = 200
     live_every: str = "100ms"
 
 
