@@ -10,9 +10,10 @@ from services.cli.init_columns import Column
 from services.cli.init_features import feature
 from services.cli.init_lines import line, quantiles, quoted, sayable
 from services.cli.init_outline import Outline
+from services.domain.spec_features import ESCAPED, NAME_MAX
 
-_UNFIT = re.compile(r"[+*=\0]")
-_NAME_BYTES, _NAME_CUT = 128, 100
+_UNFIT = re.compile(r"[+*=]|" + ESCAPED.pattern)
+_NAME_CUT = 80
 _ENCODED, _ENCODED_VALUES = 4, 1_000
 _RATE_SHARE, _HOURS_SHOWN = 0.03, 72
 _MODELS = {"binary": ("logistic", "logistic_regression"), "regression": ("linear", "linear_regression")}
@@ -40,7 +41,7 @@ def _named(outline: Outline) -> dict[str, Column]:
     named: dict[str, Column] = {}
     for column in outline.features:
         name = column.name
-        if _UNFIT.search(name) or len(name.encode()) > _NAME_BYTES:
+        if _UNFIT.search(name) or len(name.encode()) > NAME_MAX:
             name = _free(_UNFIT.sub("_", name).encode()[:_NAME_CUT].decode(errors="ignore"), taken)
         named[name] = column
     return named

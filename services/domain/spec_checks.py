@@ -10,7 +10,7 @@ from schemas.topics import STREAMS
 from services.domain.spec_candidates import candidates
 from services.domain.spec_decode import nearest, shown
 from services.domain.spec_duration import duration
-from services.domain.spec_features import features
+from services.domain.spec_features import ESCAPED, UNDECODABLE, features
 from services.domain.spec_tables import Cross, Encoding, Problem, Spec, SpecError
 
 _HALF_LIFE = 0.1, 1e12
@@ -69,6 +69,8 @@ def _fields(spec: Spec) -> Iterator[Problem]:
         for key, name in fields.items():
             if not name:
                 yield Problem((table, key), "expected the name of a field of the raw record, got an empty one")
+            elif ESCAPED.search(name):
+                yield Problem((table, key), UNDECODABLE)
             elif name in owners:
                 message = f"expected another field than {table}.{owners[name]}, which is {shown(name)} too"
                 yield Problem((table, key), message)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from services.domain.spec_decode import shown
 from services.domain.spec_tables import Feature, Problem, Spec, written
 
 MOST_FEATURES = 200
-_NAME_MAX = 128
+UNDECODABLE = "expected a name without quotes, backslashes and control characters"
+NAME_MAX = 128
+"""Bytes: every lane's checkpoint holds the names of all features."""
+ESCAPED = re.compile(r'["\\\x00-\x1f]')
+"""What JSON cannot hold as it is: a field whose name has it cannot be decoded."""
 _KEYS = {
     "number": ("range", "outside", "unit", "outliers"),
     "boolean": (),
@@ -35,9 +40,11 @@ def features(spec: Spec) -> Iterator[Problem]:
 
 def _name(name: str, owners: dict[str, str]) -> Iterator[Problem]:
     path = ("features", name)
-    if not 0 < len(name.encode()) <= _NAME_MAX or any(sign in name for sign in "+*=\0"):
-        yield Problem(path, f"expected a name of 1 to {_NAME_MAX} bytes without + * = (they join names in crosses and "
+    if not 0 < len(name.encode()) <= NAME_MAX or any(sign in name for sign in "+*="):
+        yield Problem(path, f"expected a name of 1 to {NAME_MAX} bytes without + * = (they join names in crosses and "
                       "encodings); keep the raw field's name in aliases")  # fmt: skip
+    elif ESCAPED.search(name):
+        yield Problem(path, f"{UNDECODABLE}; keep the raw field's name in aliases")
     elif name in owners:
         yield Problem(path, f"expected another field than {owners[name]}: an id or a time is no feature; "
                       'for its hour, weekday or month use derive')  # fmt: skip
