@@ -10,7 +10,7 @@ from services.domain.spec_tables import Feature, Problem, Spec, written
 
 MOST_FEATURES = 200
 UNDECODABLE = "expected a name without quotes, backslashes and control characters"
-NAME_MAX = 128
+NAME_MAX = 96
 """Bytes: every lane's checkpoint holds the names of all features."""
 ESCAPED = re.compile(r'["\\\x00-\x1f]')
 """What JSON cannot hold as it is: a field whose name has it cannot be decoded."""

@@ -15,7 +15,7 @@ import msgspec
 
 from schemas.events import Change
 from services.cleaning.core.rules import Rejected, change, without_surrogates
-from services.domain.records import MAX_VALUE_BYTES
+from services.domain.records import MAX_VALUE_BYTES, json_bytes
 
 _INTEGER_MAX_DIGITS = 310
 _UNKNOWN_MAX = 32
@@ -84,10 +84,16 @@ class Reader:
 
     def _drop(self, names: set[str]) -> None:
         for name in sorted(names):
-            known = without_surrogates(name)[:_UNKNOWN_NAME_MAX]
+            known = _cut(without_surrogates(name)[:_UNKNOWN_NAME_MAX])
             if known not in self.unknown and len(self.unknown) >= _UNKNOWN_MAX:
                 known = OTHERS
             self.unknown[known] = self.unknown.get(known, 0) + 1
+
+
+def _cut(name: str) -> str:
+    while json_bytes(name) > _UNKNOWN_NAME_MAX:
+        name = name[:-1]
+    return name
 
 
 def _parse(value: bytes | None, changes: list[Change], named: frozenset[str]) -> dict[str, Any]:

@@ -15,12 +15,14 @@ from zlib import crc32
 
 import msgspec
 
+from services.domain.records import json_bytes
+
 _MEMORY = 4096
 _MAD_TO_DEVIATION = 1.4826
 _LEAST_SEEN = 60
 _BUCKETS = 256
 LAST_MAX_BYTES = 64
-"""A longer text is not remembered as a field's last value: the checkpoint is small."""
+"""In JSON: a longer text is not remembered as a field's last value: the checkpoint is small."""
 
 
 class NumberProfile(msgspec.Struct, array_like=True):
@@ -172,4 +174,4 @@ def middle(values: Iterable[float]) -> float:
 
 
 def _is_short(text: str) -> bool:
-    return len(text) <= LAST_MAX_BYTES and len(text.encode()) <= LAST_MAX_BYTES
+    return len(text) <= LAST_MAX_BYTES and json_bytes(text) <= LAST_MAX_BYTES

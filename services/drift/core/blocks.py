@@ -104,7 +104,7 @@ def merge(block: BlockSums, summary: Summary) -> None:
             merge_features(block.features[name], feature)
         elif block.spent < MOST_BYTES:
             block.features[name] = msgspec.structs.replace(feature)
-            block.spent += len(name) + (150 if feature.clipped_count else 60)
+            block.spent += len(name.encode()) + (150 if feature.clipped_count else 60)
     for name, loss in summary.loss.items():
         merge_moments(block.loss.setdefault(name, Moments()), loss)
     merge_moments(block.score, summary.score)

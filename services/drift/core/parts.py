@@ -95,9 +95,9 @@ def add(moments: Moments, value: float) -> None:
 
 
 class SumsState(msgspec.Struct):
-    """The checkpointed form of :class:`Sums`."""
+    """The checkpointed form of :class:`Sums`; ``sums`` are its rows as little-endian doubles."""
 
-    sums: list[list[float]]
+    sums: bytes
     counts: list[int]
     missing: dict[str, tuple[int, int]]
     score: Moments
@@ -160,18 +160,18 @@ class Sums:
 
     def state(self) -> SumsState:
         """What :meth:`restore` takes."""
-        rows = self._sums.reshape(4, -1).tolist()
         counts = np.concatenate((self._present, self._missing)).tolist()
-        return SumsState(rows, counts, self._others, self.score)
+        return SumsState(self._sums.astype("<f8").tobytes(), counts, self._others, self.score)
 
     def restore(self, state: SumsState, numbers: Sequence[str]) -> None:
         """Continue a part whose numeric features were ``numbers``; others than ours are forgotten."""
         place = {name: i for i, name in enumerate(numbers)}
+        rows = np.frombuffer(state.sums, "<f8").reshape(4, -1)
         sums, counts = self._sums.reshape(4, -1), np.array(state.counts, dtype=np.int64).reshape(2, -1)
         for i, name in enumerate(self.numbers):
             k = place.get(name)
             if k is not None:
-                sums[:, i] = [row[k] for row in state.sums]
+                sums[:, i] = rows[:, k]
                 self._present[i], self._missing[i] = counts[:, k]
         self._others.update({name: state.missing[name] for name in self.others if name in state.missing})
         self.score = state.score

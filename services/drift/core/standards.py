@@ -24,13 +24,15 @@ _MAD_TO_SD = 1.4826
 
 
 class StandardsState(msgspec.Struct):
-    """The checkpointed form: arrays in the order of ``names``; ``first`` are the values of those not started."""
+    """The checkpointed form: arrays in the order of ``names``; ``first`` are the values of those not started,
+    as little-endian doubles.
+    """
 
     names: list[str]
     weight: list[float]
     mean: list[float]
     var: list[float]
-    first: dict[str, list[float]] = {}
+    first: list[bytes]
 
 
 class Standards:
@@ -103,7 +105,7 @@ class Standards:
             weight=self.weight.tolist(),
             mean=self.mean.tolist(),
             var=self.var.tolist(),
-            first={self.names[i]: first for i, first in self._first.items() if first},
+            first=[np.array(self._first.get(i, ()), "<f8").tobytes() for i in range(len(self.names))],
         )
 
     def restore(self, state: StandardsState) -> None:
@@ -111,7 +113,7 @@ class Standards:
         place = {name: i for i, name in enumerate(state.names)}
         for i, name in enumerate(self.names):
             k = place.get(name)
-            self._first[i] = list(state.first.get(name, []))
+            self._first[i] = [] if k is None else np.frombuffer(state.first[k], "<f8").tolist()
             if k is not None and state.weight[k] > 0:
                 self.weight[i], self.mean[i], self.var[i] = state.weight[k], state.mean[k], state.var[k]
                 del self._first[i]
