@@ -18,7 +18,7 @@ from services.cleaning.core.decode import Reader
 from services.cleaning.core.rules import Rejected
 from services.cleaning.core.times import TimeReader
 from services.cli.offline import Kind, Raw
-from services.cli.produce import records
+from services.cli.produce import records, texts_of
 from services.domain.spec import Spec, duration
 
 _NEIGHBOURS = 9
@@ -76,7 +76,7 @@ def delayed(raws: Iterable[Raw], lag: timedelta) -> Iterator[Raw]:
 def _read(spec: Spec, kind: Kind, source: Path) -> list[_Read]:
     """Time (ms), key and value of each record of a file."""
     identify = _identifier(spec, kind)
-    return [(*identify(value), value) for block in records(source) for _, value in block]
+    return [(*identify(value), value) for block in records(source, texts=texts_of(spec, kind)) for _, value in block]
 
 
 def _identifier(spec: Spec, kind: Kind) -> Callable[[bytes], tuple[int | None, bytes | None]]:

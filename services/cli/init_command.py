@@ -50,8 +50,8 @@ def init(
     target = output or Path(f"{events.stem}.toml")
     if target.exists() and not force:
         raise SettingsError(f"{target} exists: name another by --output, or overwrite it by --force")
-    sample = read_sample(events, rows)
-    answers = None if labels is None else read_sample(labels, rows)
+    sample = read_sample(events, rows, {id})
+    answers = None if labels is None else read_sample(labels, rows, {id})
     outline = outlined(Asked(id, time, label, label_time, task), sample, answers)
     text = written(_name(target), outline, _source(events, sample))
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,15 @@ class Sample(msgspec.Struct, frozen=True):
     whole: bool
 
 
-def read_sample(source: Path, most: int) -> Sample:
-    """The first ``most`` records of JSON lines or CSV, 64 MiB at most; ProduceError when the file cannot be read."""
+def read_sample(source: Path, most: int, texts: Collection[str] = ()) -> Sample:
+    """The first ``most`` records of JSON lines or CSV, 64 MiB at most, ``texts`` as they are written.
+
+    ProduceError when the file cannot be read.
+    """
     rows: list[dict[str, Any]] = []
     columns: dict[str, None] = {}
     unreadable = size = 0
-    with closing(records(source)) as blocks:
+    with closing(records(source, texts=texts)) as blocks:
         for _, value in (each for block in blocks for each in block):
             if len(rows) + unreadable >= most or size >= MAX_BYTES:
                 return Sample(rows, list(columns), unreadable, whole=False)

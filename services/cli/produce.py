@@ -7,15 +7,17 @@ import csv
 import io
 import itertools
 import json
+import math
 import re
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from services.cli.topic_batches import Keyed, ProduceError, TopicBatches, started
+from services.domain.spec import Spec
 
 Format = Literal["csv", "jsonl"]
 _BLOCK_RECORDS = 1000
@@ -23,6 +25,8 @@ _BLOCK_BYTES = 256 * 1024
 _LINE_MAX = 16 * 1024 * 1024
 """Beyond any record that Kafka takes: a file without line breaks is not read into memory whole."""
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?\Z", re.ASCII)
+_NUMBER_CHARACTERS = 400
+_INT64 = 2**63
 _LITERALS = {"": None, "true": True, "false": False}
 
 
@@ -33,13 +37,15 @@ async def produce(
     *,
     file_format: Format | None = None,
     key_field: str | None = None,
+    texts: Collection[str] = (),
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Send the records of a file, or of standard input (``-``), to ``topic``; returns how many the broker has.
 
     ``file_format`` follows from the file's ending if not given (standard input: jsonl). A line of JSON is sent byte for
-    byte; a row of CSV becomes an object, with numbers, ``true`` and ``false`` typed and empty cells null. The key is
-    the text of ``key_field``, if named. ProduceError tells the line that cannot be used, and how many were sent.
+    byte; a row of CSV becomes an object, with numbers, ``true`` and ``false`` typed, but in the columns ``texts``, and
+    empty cells null. The key is the text of ``key_field``, if named. ProduceError tells the line that cannot be used,
+    and how many were sent.
     """
     chosen = file_format or _format_of(str(source))
     count = 0
@@ -48,7 +54,7 @@ async def produce(
         batches = TopicBatches(made, topic)
         await batches.open()
         with _opened(source) as binary:
-            blocks = (_csv_blocks if chosen == "csv" else _json_blocks)(binary, key_field)
+            blocks = _blocks(binary, chosen, key_field, texts)
             while (block := await asyncio.to_thread(next, blocks, None)) is not None:
                 await batches.send(block)
                 count += len(block)
@@ -61,14 +67,30 @@ async def produce(
     return count
 
 
-def records(source: str | Path, file_format: Format | None = None) -> Generator[list[Keyed], None, None]:
+def texts_of(spec: Spec, kind: Literal["event", "label"]) -> frozenset[str]:
+    """The columns that stay as they are written, whatever they look like: the id, and an event's categories."""
+    if kind == "label":
+        return frozenset({spec.label.id})
+    categories = {name: feature for name, feature in spec.features.items() if feature.type == "category"}
+    return frozenset({spec.event.id, *categories}.union(*(feature.aliases for feature in categories.values())))
+
+
+def records(
+    source: str | Path, file_format: Format | None = None, texts: Collection[str] = ()
+) -> Generator[list[Keyed], None, None]:
     """The records of a file in blocks, as :func:`produce` would send them, without keys; ProduceError if it cannot."""
     chosen = file_format or _format_of(str(source))
     try:
         with _opened(source) as binary:
-            yield from (_csv_blocks if chosen == "csv" else _json_blocks)(binary, None)
+            yield from _blocks(binary, chosen, None, texts)
     except ProduceError as error:
         raise ProduceError(f"{source}: {error}") from error
+
+
+def _blocks(
+    source: io.FileIO, file_format: Format, key_field: str | None, texts: Collection[str]
+) -> Iterator[list[Keyed]]:
+    return _csv_blocks(source, key_field, texts) if file_format == "csv" else _json_blocks(source, key_field)
 
 
 def _format_of(name: str) -> Format:
@@ -118,11 +140,13 @@ def _line_key(line: bytes, number: int, key_field: str | None) -> bytes | None:
     return _key(fields, key_field, f"line {number}")
 
 
-def _csv_blocks(source: io.FileIO, key_field: str | None) -> Iterator[list[Keyed]]:
+def _csv_blocks(source: io.FileIO, key_field: str | None, texts: Collection[str]) -> Iterator[list[Keyed]]:
     text = io.TextIOWrapper(io.BufferedReader(source), encoding="utf-8-sig", newline="")
     rows = csv.DictReader(_csv_lines(text), strict=True)
     try:
-        while block := [_csv_record(row, rows.line_num, key_field) for row in itertools.islice(rows, _BLOCK_RECORDS)]:
+        while block := [
+            _csv_record(row, rows.line_num, key_field, texts) for row in itertools.islice(rows, _BLOCK_RECORDS)
+        ]:
             yield block
     except (csv.Error, UnicodeDecodeError) as error:
         raise ProduceError(f"line {rows.line_num + 1} is not CSV in UTF-8 ({error})") from error
@@ -135,17 +159,23 @@ def _csv_lines(text: io.TextIOWrapper) -> Iterator[str]:
         yield line
 
 
-def _csv_record(row: dict[str | Any, str | Any], number: int, key_field: str | None) -> Keyed:
+def _csv_record(row: dict[str | Any, str | Any], number: int, key_field: str | None, texts: Collection[str]) -> Keyed:
     if None in row or None in row.values():
         raise ProduceError(f"line {number} does not have as many cells as the first line has names")
     key = None if key_field is None else _key(row, key_field, f"line {number}")
-    return key, msgspec.json.encode({name: _typed(cell) for name, cell in row.items()})
+    return key, msgspec.json.encode(
+        {name: (cell or None) if name in texts else _typed(cell) for name, cell in row.items()}
+    )
 
 
 def _typed(cell: str) -> Any:
     if cell in _LITERALS:
         return _LITERALS[cell]
-    return json.loads(cell) if _NUMBER.match(cell) else cell
+    if len(cell) > _NUMBER_CHARACTERS or not _NUMBER.match(cell):
+        return cell
+    number = json.loads(cell)
+    written = math.isfinite(number) if isinstance(number, float) else -_INT64 <= number < _INT64
+    return number if written else cell
 
 
 def _key(fields: dict[str, Any], name: str, where: str) -> bytes:

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from services.cli import target
 from services.cli.produce import produce as send
+from services.cli.produce import texts_of
 from services.runtime.settings import Settings
 
 _NEW_LINE = "\r"
@@ -34,7 +35,8 @@ def produce(
 ) -> int:
     """Send events or labels to a pipeline, as a producer of your own would.
 
-    A line of JSON is sent byte for byte, a row of CSV becomes an object. The key is the id that the pipeline file names,
+    A line of JSON is sent byte for byte, a row of CSV becomes an object: numbers, `true` and `false`
+    are typed, ids and categories are sent as they are written. The key is the id that the pipeline file names,
     so that nothing needs to be re-keyed.
 
     Try `rivermill produce events orders.csv`, or `tail -f orders.jsonl | rivermill produce events -`.
@@ -43,6 +45,7 @@ def produce(
     spec = deployment.spec
     wanted = topic or (deployment.events_topic if kind == "events" else deployment.labels_topic)
     key = spec.event.id if kind == "events" else spec.label.id
+    texts = texts_of(spec, "event" if kind == "events" else "label")
 
     def progress(count: int) -> None:
         if sys.stderr.isatty():
@@ -50,7 +53,15 @@ def produce(
 
     name = source if source == "-" else Path(source)
     count = asyncio.run(
-        send(name, wanted, deployment.settings.kafka(), file_format=file_format, key_field=key, progress=progress)
+        send(
+            name,
+            wanted,
+            deployment.settings.kafka(),
+            file_format=file_format,
+            key_field=key,
+            texts=texts,
+            progress=progress,
+        )
     )
     print(f"{count:,} {kind} sent to {wanted}")
     return 0

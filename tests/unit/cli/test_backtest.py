@@ -210,6 +210,20 @@ def test_the_command_writes_json_and_page(tmp_path, capsys):
     assert "logistic AUC" in told
 
 
+def test_ids_that_look_like_numbers_are_ids(tmp_path):
+    """Of hex ids some look like a number, with an exponent or too long for one: each event and label is used."""
+    sent, labels = fields(300)
+    names = ["1e10", "1.10", "12e45671", "0012", "1e999", "9" * 40]
+    renamed = dict(zip((each["id"] for each in sent), names, strict=False))
+    for each in (*sent, *labels):
+        each["id"] = renamed.get(each["id"], each["id"])
+    files = written(tmp_path, "e.csv", sent), written(tmp_path, "l.csv", labels)
+    raws, count = backtest_input.from_files(spec(), *files)
+    assert {name.encode() for name in names} <= {raw.key for raw in raws}
+    assert count == len(sent) + len(labels)
+    assert run(spec(), raws).dead_letters == {}
+
+
 def test_what_is_missing_is_said(tmp_path):
     """Without files, with a file that is not there, or with a lag that is none, the command says what it expects."""
     pipeline = tmp_path / "pipeline.toml"
