@@ -27,6 +27,7 @@ _LINE_MAX = 16 * 1024 * 1024
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?\Z", re.ASCII)
 _NUMBER_CHARACTERS = 400
 _INT64 = 2**63
+_BOM = b"\xef\xbb\xbf"
 _LITERALS = {"": None, "true": True, "false": False}
 
 
@@ -123,7 +124,10 @@ def _json_blocks(source: io.FileIO, key_field: str | None) -> Iterator[list[Keye
 def _keyed_lines(lines: list[bytes], numbers: Iterator[int], key_field: str | None) -> list[Keyed]:
     return [
         (_line_key(line, number, key_field), line)
-        for line, number in ((line.strip(), number) for line, number in zip(lines, numbers, strict=False))
+        for line, number in (
+            (line.removeprefix(_BOM if number == 1 else b"").strip(), number)
+            for line, number in zip(lines, numbers, strict=False)
+        )
         if line
     ]
 

@@ -12,6 +12,8 @@ from services.cli.produce import records, texts_of
 from services.domain.spec import parse
 from tests.unit.domain.spec_texts import BINARY
 
+BOM = b"\xef\xbb\xbf"
+
 
 def read(path: Path, texts: frozenset[str] = frozenset()) -> list[Any]:
     return [json.loads(value) for block in records(path, texts=texts) for _, value in block]
@@ -45,3 +47,10 @@ def test_ids_and_categories_stay_as_they_are_written(tmp_path: Path, cell: str) 
     ]
     path.write_text(f"flight_id,late\n{cell},true\n")
     assert read(path, texts_of(spec, "label")) == [{"flight_id": cell, "late": True}]
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "events.csv"])
+def test_a_byte_order_mark_before_a_file_is_no_part_of_its_records(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(BOM + (b'{"id":"a"}\n{"id":"b"}\n' if name.endswith("jsonl") else b"id\na\nb\n"))
+    assert [value for block in records(path) for _, value in block] == [b'{"id":"a"}', b'{"id":"b"}']
