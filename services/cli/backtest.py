@@ -24,6 +24,7 @@ from services.runtime.settings import SettingsError
 
 _STOPPED = 130
 _YEAR_DAYS = 365
+_NO_DIRT, _SEED = 0.0, 2013
 
 
 def backtest(
@@ -44,13 +45,13 @@ def backtest(
         Parameter(
             help="Of the example: the share of records that is soiled.", validator=validators.Number(gte=0, lte=1)
         ),
-    ] = 0.0,
+    ] = _NO_DIRT,
     seed: Annotated[
         int,
         Parameter(
             help="Of the example: which records are soiled, and how.", validator=validators.Number(gte=0, lt=2**32)
         ),
-    ] = 2013,
+    ] = _SEED,
     partitions: Annotated[
         int | None,
         Parameter(help="In place of the pipeline file's.", validator=validators.Number(gte=1, lte=MAX_PARTITIONS)),
@@ -71,6 +72,7 @@ def backtest(
     Try `rivermill backtest examples/flights/pipeline.toml --example flights --days 60 --report flights.html`, or
     `rivermill backtest orders.toml --events orders.csv --labels paid.csv --label-lag 5m`.
     """
+    _require_one_past(example, events, labels, (days, dirt, seed))
     spec = load(pipeline)
     lag = _lag(label_lag)
     records: Iterable[Raw]
@@ -93,6 +95,18 @@ def backtest(
     else:
         backtest_shown.show(result, ZoneInfo(spec.event.timezone), report_file)
     return _STOPPED if result.stopped else 0 if result.balanced else 1
+
+
+def _require_one_past(
+    example: str | None, events: Path | None, labels: Path | None, of_example: tuple[int, float, int]
+) -> None:
+    """SettingsError for options of which one would be ignored."""
+    if example is not None and (events or labels):
+        raise SettingsError("--example is in place of files: leave it out, or --events and --labels")
+    if example is None and of_example != (_YEAR_DAYS, _NO_DIRT, _SEED):
+        raise SettingsError(
+            "--days, --dirt and --seed go with --example flights: files are replayed whole, as they are"
+        )
 
 
 @contextmanager

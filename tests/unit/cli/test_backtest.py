@@ -234,3 +234,16 @@ def test_what_is_missing_is_said(tmp_path):
         backtest(pipeline, events=tmp_path / "none.csv", labels=tmp_path / "none.csv")
     with pytest.raises(SettingsError, match="--label-lag"):
         backtest(pipeline, example="flights", label_lag="soon")
+
+
+def test_options_of_which_one_would_be_ignored_are_refused(tmp_path):
+    """Files beside the example, and options of the example beside files."""
+    pipeline = tmp_path / "pipeline.toml"
+    pipeline.write_text(PIPELINE)
+    files = {"events": tmp_path / "e.csv", "labels": tmp_path / "l.csv"}
+    for chosen in ({"events": files["events"]}, {"labels": files["labels"]}, files):
+        with pytest.raises(SettingsError, match="--example is in place of files"):
+            backtest(pipeline, example="flights", **chosen)
+    for option in ({"days": 7}, {"dirt": 0.1}, {"seed": 1}):
+        with pytest.raises(SettingsError, match="go with --example flights"):
+            backtest(pipeline, **files, **option)
