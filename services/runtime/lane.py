@@ -53,6 +53,7 @@ class Lane:
         self._group_offsets_at = 0.0
         self._next_at = 0.0
         self._gauges = LaneGauges(stage, number)
+        self._commit: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
         """Finish the batch in flight, commit it, and end."""
@@ -92,7 +93,9 @@ class Lane:
         try:
             while not self._stopping:
                 await self._turn(driver, publisher, inputs)
+            await self._committed()
         finally:
+            await self._abandon()
             await inputs.close()
 
     @property
@@ -107,10 +110,13 @@ class Lane:
         if batch:
             self._next_at = time.monotonic() + self.stage.every_ms / 1000
             output = await self._process(driver, batch)
-            await self._commit(driver, publisher, inputs, output, batch)
+            await self._begin_commit(driver, publisher, inputs, output, batch)
+        if not batch or not self.stage.ahead:
+            await self._committed()
         effect = await driver.idle(time.time_ns() // 1_000_000, inputs.positions)
         if effect is not None:
-            await self._commit(driver, publisher, inputs, effect, ())
+            await self._begin_commit(driver, publisher, inputs, effect, ())
+            await self._committed()
         self._note(inputs, driver.blocked())
         self._gauges.report(driver)
 
@@ -144,9 +150,11 @@ class Lane:
         elif records == self._limit:
             self._limit = min(self.stage.max_batch, self._limit * 2)
 
-    async def _commit(
+    async def _begin_commit(
         self, driver: Driver, publisher: Publisher, inputs: Inputs, output: Output, batch: Sequence[Incoming]
     ) -> None:
+        """Once the last commit has succeeded: what is to be written is settled here, and sent beside."""
+        await self._committed()
         stage = self.stage
         started = time.monotonic()
         sends: dict[Place, list[Out]] = {
@@ -156,9 +164,26 @@ class Lane:
         }
         state = (stage.state_topic, self.number % stage.partitions)
         sends.setdefault(state, []).append(self._checkpoint(driver, inputs))
-        ends = await publisher.publish(sends, self._group_offsets(inputs, started))
-        driver.committed(ends)
-        self._gauges.committed(sends, time.monotonic() - started, batch)
+        group_offsets = self._group_offsets(inputs, started)
+
+        async def commit() -> None:
+            ends = await publisher.publish(sends, group_offsets)
+            driver.committed(ends)
+            self._gauges.committed(sends, time.monotonic() - started, batch)
+
+        self._commit = asyncio.create_task(commit(), name=f"commit {stage.name}/{self.number}")
+
+    async def _committed(self) -> None:
+        """Wait for the commit that was begun; raises what it raised."""
+        if self._commit is not None:
+            await self._commit
+            self._commit = None
+
+    async def _abandon(self) -> None:
+        """The lane ends for another reason: its commit ends with it."""
+        if self._commit is not None:
+            self._commit.cancel()
+            await asyncio.gather(self._commit, return_exceptions=True)
 
     def _checkpoint(self, driver: Driver, inputs: Inputs) -> Out:
         standing = driver.standing()

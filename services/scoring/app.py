@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from schemas.state import Checkpoint
 from services.domain import catalogue
-from services.domain.records import Incoming, Output
+from services.domain.records import Incoming, Output, Standing
 from services.runtime import metrics
 from services.runtime.launch import Deployment
 from services.runtime.registry_client import RegistryClient
@@ -32,6 +32,7 @@ class ScoreDriver(Driver):
         self._loading = loading
         self._generation = -1
         self._came_in: list[int] = []
+        self._leaving: list[int] = []
 
     async def ready(self) -> None:
         """Scoring waits for a champion: unready, but healthy."""
@@ -60,13 +61,17 @@ class ScoreDriver(Driver):
         output.to("alerts", 0).extend(alerts)
         return output
 
+    def standing(self) -> Standing:
+        """The first predictions with these labels are on their way."""
+        self._leaving, self._came_in = self._leaving + self._came_in, []
+        return super().standing()
+
     def committed(self, ends: Mapping[Place, int]) -> None:  # noqa: ARG002 - what was written does not matter
-        """The first predictions with these labels are out."""
-        if self._came_in:
-            now = time.time()
-            for came_in in self._came_in:
-                metrics.FRESHNESS_SECONDS.observe(now - came_in / 1000)
-            self._came_in = []
+        """They are out."""
+        now = time.time()
+        for came_in in self._leaving:
+            metrics.FRESHNESS_SECONDS.observe(now - came_in / 1000)
+        self._leaving = []
 
     def report(self) -> None:
         """Set the gauge of challengers' failures."""
@@ -97,7 +102,9 @@ def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage
         return ScoreDriver(core, lane, follower, loading[0])
 
     clean = deployment.topic("events.clean")
-    stage = deployment.stage("scoring", "score", {clean: counts[clean]}, open_score, delivery=settings.delivery)
+    stage = deployment.stage(
+        "scoring", "score", {clean: counts[clean]}, open_score, delivery=settings.delivery, ahead=True
+    )
     return [stage], {
         deployment.topic("models"): follower.on_decision,
         deployment.topic("parameters"): follower.on_parameters,

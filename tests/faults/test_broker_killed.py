@@ -29,7 +29,7 @@ def test_lanes_outlive_the_death_of_their_broker(tmp_path: Path) -> None:
     """A lane whose broker is killed with -9 in the middle of its work copies each record once, in order, when it is back."""
 
     async def run(broker: Broker) -> None:
-        stage = await make_stage(broker.address, "killed", partitions=1, max_batch=20)
+        stage = await make_stage(broker.address, "killed", partitions=1, max_batch=20, ahead=True)
         await produce(broker.address, RAW, [b"%d" % number for number in range(RECORDS)])
         members: list[Membership] = []
         working = asyncio.create_task(supervised(stage, members))

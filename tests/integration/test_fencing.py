@@ -168,11 +168,12 @@ def test_a_second_owner_fences_the_first(broker: str, pipeline_name: str, first:
     asyncio.run(run())
 
 
-def test_two_owners_never_both_commit(broker: str, pipeline_name: str) -> None:
+@pytest.mark.parametrize("ahead", [False, True])
+def test_two_owners_never_both_commit(broker: str, pipeline_name: str, ahead: bool) -> None:
     """Two lanes of the same number, started at the same time over a backlog again and again, write each record once."""
 
     async def run() -> None:
-        stage = await make_stage(broker, pipeline_name, PARTITIONS, max_batch=50)
+        stage = await make_stage(broker, pipeline_name, PARTITIONS, max_batch=50, ahead=ahead)
         source, target = f"{pipeline_name}.events.raw", f"{pipeline_name}.events.clean"
         fenced = 0
         for written in (500, 1000, 1500, 2000):

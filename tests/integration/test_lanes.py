@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from services.domain.records import Out
+import pytest
+
+from schemas.state import Checkpoint
+from services.domain.records import Incoming, Out, Output, Standing
 from services.runtime import checkpoints, clients, readback
 from services.runtime.lane import Lane
 from services.runtime.settings import Settings
-from services.runtime.transactions import ExactlyOnce
-from tests.integration.copying import PARTITIONS, committed, expected, has, make_stage, produce, running, until, values
+from services.runtime.stage import Driver
+from services.runtime.transactions import ExactlyOnce, Place
+from tests.integration.copying import (
+    PARTITIONS,
+    Copy,
+    committed,
+    expected,
+    has,
+    make_stage,
+    produce,
+    running,
+    until,
+    values,
+)  # fmt: skip
 
 
-def test_every_record_is_copied_once_and_in_order(broker: str, pipeline_name: str) -> None:
+@pytest.mark.parametrize("ahead", [False, True])
+def test_every_record_is_copied_once_and_in_order(broker: str, pipeline_name: str, ahead: bool) -> None:
     """A stage stopped and started again goes on where it was: no record is lost, repeated or out of order."""
 
     async def run() -> None:
-        stage = await make_stage(broker, pipeline_name, PARTITIONS)
+        stage = await make_stage(broker, pipeline_name, PARTITIONS, ahead=ahead, max_batch=100)
         source, target = f"{pipeline_name}.events.raw", f"{pipeline_name}.events.clean"
         for round_ in range(2):
             for lane in range(PARTITIONS):
@@ -29,6 +48,43 @@ def test_every_record_is_copied_once_and_in_order(broker: str, pipeline_name: st
             assert await committed(broker, target, lane) == expected(1400, lane)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_stage_works_ahead_by_one_batch_if_it_may(broker: str, pipeline_name: str, ahead: bool) -> None:
+    """While a batch is committed the core works on the next one, never on the one after it; or it waits."""
+    steps: list[str] = []
+
+    class Watched(Driver):
+        def process(self, batch: Sequence[Incoming], now: int) -> Output:
+            steps.append("works")
+            return super().process(batch, now)
+
+        def standing(self) -> Standing:
+            steps.append("begins")
+            return super().standing()
+
+        def committed(self, ends: Mapping[Place, int]) -> None:
+            steps.append("ends")
+            super().committed(ends)
+
+    async def open_lane(lane: int, checkpoint: Checkpoint | None) -> Driver:
+        assert checkpoint is None
+        return Watched(Copy(lane, {"in": 0}))
+
+    async def run() -> None:
+        stage = await make_stage(broker, pipeline_name, PARTITIONS, ahead=ahead, max_batch=50)
+        await produce(broker, f"{pipeline_name}.events.raw", values(0, 1000))
+        async with running(replace(stage, open=open_lane)):
+            await until(lambda: has(broker, f"{pipeline_name}.events.clean", 1000))
+
+    asyncio.run(run())
+    commits = [step for step in steps if step != "works"]
+    assert commits == ["begins", "ends"] * (len(commits) // 2)
+    assert len(commits) >= 2 * 20
+    during = re.findall("begins(.*?)ends", "".join(steps))
+    assert ("works" in during) is ahead
+    assert set(during) <= {"", "works"}
 
 
 def test_a_transaction_aborted_half_way_is_invisible(broker: str, pipeline_name: str) -> None:
