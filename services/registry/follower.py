@@ -25,7 +25,7 @@ from services.registry.database import Database
 from services.registry.incidents import Incidents
 from services.registry.profiles import Profiles
 from services.registry.publisher import Publisher
-from services.runtime.clients import reading
+from services.runtime.clients import reading, require_broker
 from services.runtime.errors import OperatorError
 from services.runtime.settings import Settings
 
@@ -46,7 +46,7 @@ _summary = type_decoder(Summary)
 
 
 class Follower:
-    """One task that reads for as long as the publisher reaches the broker; ``kafka`` None reads nothing."""
+    """One task that reads by a connection of its own, whoever publishes; ``kafka`` None reads nothing."""
 
     def __init__(self, database: Database, kafka: Settings | None, publisher: Publisher) -> None:
         self._database = database
@@ -55,6 +55,7 @@ class Follower:
         self._next: dict[TopicPartition, int] = {}
         self._caught_up = False
         self._failing = False
+        self._told = False
         self.incidents = Incidents()
         self.profiles = Profiles()
 
@@ -63,32 +64,36 @@ class Follower:
         """What a person should know before believing what is shown; empty when all has been read."""
         if self._kafka is None:
             return "No broker is set (RIVERMILL_BROKER), so incidents and fields are not known here."
-        if self._failing or self._publisher.delivery.broker == "away":
+        if self._failing:
             return (
                 "The broker is away or cannot be read: incidents and fields are as they were when it was last reached."
             )
         return "" if self._caught_up else "Incidents and fields are still being read from the broker."
 
     async def run(self) -> None:
-        """Read until cancelled. A broker that is away is the publisher's to tell: this waits until it is back."""
+        """Read until cancelled. A broker that is away is the publisher's to tell, and tried until it is back."""
         while self._kafka is not None:
             try:
-                if self._publisher.delivery.broker == "connected":
-                    await self._follow(self._kafka)
+                await self._follow(self._kafka)
             except OffsetOutOfRangeError:  # deleted before they were read, or the topic was made anew
                 self._forget(list(self._next))
                 self._caught_up = False
             except _TROUBLE as error:
-                if not self._failing:
-                    _log.warning("alerts and summaries are not read", error=f"{type(error).__name__}: {error}")
-                self._failing = True
+                self._failed(error)
             await asyncio.sleep(_RETRY_SECONDS)
 
+    def _failed(self, error: BaseException) -> None:
+        self._failing = True
+        if not self._told and self._publisher.delivery.broker != "away":
+            self._told = True
+            _log.warning("alerts and summaries are not read", error=f"{type(error).__name__}: {error}")
+
     async def _follow(self, kafka: Settings) -> None:
+        await require_broker(kafka)  # the consumer's own start would log what is wrong
         async with reading(kafka) as consumer:
-            while self._publisher.delivery.broker != "away":
+            while True:
                 ends = await self._look(consumer)
-                self._failing = False
+                self._failing = self._told = False
                 again = asyncio.get_running_loop().time() + _LOOK_SECONDS
                 while asyncio.get_running_loop().time() < again:
                     await self._read(consumer)

@@ -21,7 +21,7 @@ def healthz() -> dict[str, str]:
 
 @get("/readyz", sync_to_thread=True, opt={"unlimited": True}, summary="Whether requests can be answered")
 def readyz(registry: Registry) -> Response[dict[str, Any]]:
-    """200 when the database answers. A broker that is away makes nothing unready: records wait, and this tells."""
+    """200 when the database answers. A broker that is away, or another registry that publishes, makes none unready."""
     delivery = registry.publisher.delivery
     body: dict[str, Any] = {"ready": True, "broker": delivery.broker, "error": delivery.error, "waiting": None}
     try:

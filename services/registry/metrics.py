@@ -43,5 +43,10 @@ PUBLISH_FAILURES = Counter(
     "rivermill_registry_publish_failures", "Attempts to publish alias records that failed.", registry=REGISTRY
 )
 BROKER_CONNECTED = Gauge(
-    "rivermill_registry_broker_connected", "1 while the broker takes alias records, else 0.", registry=REGISTRY
-)
+    "rivermill_registry_broker_connected", "1 while the broker takes this registry's alias records, else 0.",
+    registry=REGISTRY,
+)  # fmt: skip
+STANDBY = Gauge(
+    "rivermill_registry_standby", "1 while another registry on the same database publishes alias records, else 0.",
+    registry=REGISTRY,
+)  # fmt: skip

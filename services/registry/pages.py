@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from litestar import Request, Response, get
@@ -25,6 +26,13 @@ _ENTRIES = 25
 _INCIDENTS = 10
 _INCIDENTS_A_PAGE = 50
 _METRICS_SHOWN = 5
+_SOON = timedelta(seconds=10)
+"""Within which another registry publishes what this one was told."""
+_WAITING_FOR = {
+    "unset": "no broker is set (RIVERMILL_BROKER)",
+    "away": "the broker is away",
+    "standby": "another registry on this database publishes, and has not yet",
+}
 _FIRST = ("log_loss_recent", "auc_recent", "rmse_recent", "mae", "log_loss", "auc", "rmse", "accuracy", "examples")
 _COUNTED = ("examples", "positive_rate")
 
@@ -43,9 +51,11 @@ def page(
 def _notice(registry: Registry) -> str:
     """What a person should know about publishing, if anything."""
     delivery, backlog = registry.publisher.delivery, outbox.backlog(registry.database)
-    if not backlog.records or delivery.broker == "connected":
+    if backlog.since is None or delivery.broker == "connected":
         return ""
-    why = "no broker is set (RIVERMILL_BROKER)" if delivery.broker == "unset" else "the broker is away"
+    if delivery.broker == "standby" and datetime.now(UTC) - backlog.since < _SOON:
+        return ""
+    why = _WAITING_FOR[delivery.broker]
     return f"{backlog.records} changed aliases wait to be published: {why}, so scoring does not know of them yet."
 
 

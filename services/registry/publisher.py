@@ -1,8 +1,9 @@
 """Publishes the outbox to ``<model>.models``: in order, acknowledged by all replicas, for as long as it takes.
 
-The producer's transactional id is made of the database's identity: a second registry on the same database fences
-the first, so that a slow one can never put an older record behind a newer one. After every connection, and
-whenever offsets say that a topic was made anew, the topic is read and what is missing or different is queued again.
+Of several registries on one database the one that holds its lock publishes (:mod:`services.registry.turn`), and the
+others stand by. The producer's transactional id is made of the database's identity: who takes over fences the one
+before, so that a slow one can never put an older record behind a newer one. After every connection, and whenever
+offsets say that a topic was made anew, the topic is read and what is missing or different is queued again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError
 from sqlalchemy.exc import SQLAlchemyError
 
 from schemas.topics import topic_name
@@ -26,7 +27,9 @@ from services.registry.metrics import (
     OUTBOX_RECORDS,
     PUBLISH_FAILURES,
     PUBLISHED,
+    STANDBY,
 )  # fmt: skip
+from services.registry.turn import Turn
 from services.runtime import access
 from services.runtime.clients import close_producer, require_broker, transactional_producer
 from services.runtime.errors import OperatorError
@@ -37,7 +40,6 @@ _TICK_SECONDS = 1.0
 _PUBLISH_SECONDS = 10.0
 _RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 5.0
-_FENCED_SECONDS = 30.0
 _TOLD_AGAIN = 8
 """A trouble that lasts is told anew when it has come so many times as often as when it was told last."""
 _TROUBLE = (KafkaError, OperatorError, OSError, TimeoutError, SQLAlchemyError)
@@ -45,7 +47,10 @@ _TROUBLE = (KafkaError, OperatorError, OSError, TimeoutError, SQLAlchemyError)
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How publishing stands: ``broker`` is ``unset``, ``connected`` or ``away``; ``error`` says why it is away."""
+    """How publishing stands: ``broker`` is ``unset``, ``connected``, ``standby`` (another registry publishes) or ``away``.
+
+    ``error`` says why it is away.
+    """
 
     broker: str
     error: str = ""
@@ -57,6 +62,7 @@ class Publisher:
     def __init__(self, database: Database, kafka: Settings | None) -> None:
         self._database = database
         self._kafka = kafka
+        self._turn = Turn(database.engine)
         self._woken = asyncio.Event()
         self._producer: Any = None
         self._tell_at = 1
@@ -82,6 +88,7 @@ class Publisher:
                     await self._failed(error, failures)
         finally:
             await self._close()
+            await asyncio.to_thread(self._turn.give_up)
 
     async def _wait(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -91,17 +98,20 @@ class Publisher:
 
     async def _failed(self, error: BaseException, failures: int) -> None:
         PUBLISH_FAILURES.inc()
-        BROKER_CONNECTED.set(0)
         error = (self._kafka and access.explained(error, self._kafka)) or error
         why = str(error) if isinstance(error, OperatorError) else f"{type(error).__name__}: {error}"
         self._tell_at = 1 if failures == 1 else self._tell_at
         if failures == self._tell_at:
             self._tell_at *= _TOLD_AGAIN
             _log.warning("alias records wait", error=why, failures=failures)
-        self.delivery = Delivery("away", why)
+        self._now(Delivery("away", why))
         await self._close()
-        pause = min(_RETRY_SECONDS * 2 ** min(failures - 1, 8), _LONGEST_RETRY_SECONDS)
-        await asyncio.sleep(_FENCED_SECONDS if isinstance(error, ProducerFenced) else pause)
+        await asyncio.sleep(min(_RETRY_SECONDS * 2 ** min(failures - 1, 8), _LONGEST_RETRY_SECONDS))
+
+    def _now(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+        BROKER_CONNECTED.set(delivery.broker == "connected")
+        STANDBY.set(delivery.broker == "standby")
 
     async def _close(self) -> None:
         producer, self._producer = self._producer, None
@@ -112,6 +122,9 @@ class Publisher:
     async def _round(self) -> None:
         await self._count()
         if self._kafka is None:
+            return
+        if not await asyncio.to_thread(self._turn.take):
+            await self._stand_by()
             return
         if self._producer is None:
             await self._connect(self._kafka)
@@ -128,6 +141,12 @@ class Publisher:
         since = backlog.since
         OUTBOX_OLDEST_SECONDS.set((datetime.now(UTC) - since).total_seconds() if since is not None else 0)
 
+    async def _stand_by(self) -> None:
+        await self._close()
+        if self.delivery.broker != "standby":
+            self._now(Delivery("standby"))
+            _log.info("another registry on this database publishes; this one stands by")
+
     async def _connect(self, kafka: Settings) -> None:
         """Fence whoever published before, then compare every model's aliases with its topic."""
         await require_broker(kafka)  # says what is wrong; the producer's own start would log that, and tell less
@@ -136,8 +155,7 @@ class Publisher:
         await self._producer.start()
         for name in await asyncio.to_thread(outbox.all_names, self._database):
             await self._compare(kafka, name)
-        self.delivery = Delivery("connected")
-        BROKER_CONNECTED.set(1)
+        self._now(Delivery("connected"))
         _log.info("alias records are published", broker=kafka.broker)
 
     async def _compare(self, kafka: Settings, name: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import httpx
 import msgspec
+import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
@@ -24,7 +25,8 @@ from services.registry import topic
 from services.runtime.settings import from_environment
 from tests.pages import blocks
 from tests.unit.registry import lived
-from tests.unit.registry.serving import post, promote, serving
+from tests.unit.registry.serving import emptied, post, promote, serving
+from tests.unit.registry.test_process import running
 
 _T = TypeVar("_T")
 
@@ -201,18 +203,46 @@ def shell(folder: Path, commands: str) -> None:
     subprocess.run(["bash", "-euc", commands], cwd=folder, env={**os.environ, "PATH": path}, check=True)
 
 
-def test_second_registry_takes_over(broker: str, pipeline_name: str, tmp_path: Path) -> None:
-    """Of two registries on one database, as in a rolling update, either takes writes and all of them are published."""
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_of_two_registries_one_publishes_until_it_dies(
+    broker: str, pipeline_name: str, tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    """Both of one database are well all the time and know what drift tells, whatever either is told is published, and
+    when the one that publishes is killed, the other takes over.
+    """
     env = {"RIVERMILL_BROKER": broker}
-    with serving(tmp_path, env) as first:
-        post(first, pipeline_name, b"a")
-        delivered(first)
-        with serving(tmp_path, env) as second:
-            delivered(second)
-            for offset in range(1, 5):
-                post(first if offset % 2 else second, pipeline_name, b"%d" % offset, offset=offset)
-            wanted = {"champion": (5, True)}
-            until(lambda: summary(on_topic(broker, pipeline_name)), lambda found: found == wanted)
+    if kind == "postgresql":
+        env["RIVERMILL_REGISTRY_DATABASE"] = emptied(request.getfixturevalue("postgresql"))
+    lived.tell(broker, pipeline_name, list(lived.alerts(pipeline_name)), [])
+    with (
+        running(tmp_path, **env) as (first, url),
+        running(tmp_path, **env) as (_, other_url),
+        httpx.Client(base_url=url) as client,
+        httpx.Client(base_url=other_url) as other,
+    ):
+        delivered(client)
+        until(lambda: standing(other), lambda ready: ready[1] == "standby")
+        for offset in range(5):
+            assert post(other if offset % 2 else client, pipeline_name, b"%d" % offset, offset=offset).is_success
+            assert [standing(client), standing(other)] == [(True, "connected", ""), (True, "standby", "")]
+            time.sleep(0.5)
+
+        def shown() -> list[str]:
+            return [each.get(f"/models/{pipeline_name}/incidents").text for each in (client, other)]
+
+        until(shown, lambda texts: all("distance: mean" in text for text in texts))
+        for each in (client, other):
+            assert "publish_failures_total 0.0" in each.get("/metrics").text
+        until(lambda: summary(on_topic(broker, pipeline_name)), lambda found: found == {"champion": (5, True)})
+        first.kill()
+        post(other, pipeline_name, b"last", offset=9)
+        delivered(other)
+        assert summary(on_topic(broker, pipeline_name)) == {"champion": (6, True)}
+
+
+def standing(client: httpx.Client) -> tuple[bool, str, str]:
+    ready = client.get("/readyz").json()
+    return ready["ready"], ready["broker"], ready["error"]
 
 
 def test_pages_tell_what_drift_told(broker: str, pipeline_name: str, tmp_path: Path) -> None:

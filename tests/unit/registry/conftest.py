@@ -5,11 +5,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import text
 
 from services.registry.blobs import Blobs, open_blobs
 from services.registry.database import Database, open_database
-from tests.unit.registry.serving import serving
+from tests.unit.registry.serving import emptied, serving
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -18,13 +17,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     if request.param == "sqlite":
         opened = open_database(f"sqlite:///{tmp_path / 'registry.sqlite'}")
     else:
-        location = request.getfixturevalue("postgresql")
-        opened = open_database(location)
-        with opened.engine.begin() as connection:
-            for statement in ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public"):
-                connection.execute(text(statement))
-        opened.close()
-        opened = open_database(location)
+        opened = open_database(emptied(request.getfixturevalue("postgresql")))
     yield opened
     opened.close()
 

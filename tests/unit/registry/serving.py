@@ -13,9 +13,11 @@ from typing import Any
 import httpx
 import msgspec
 import uvicorn
+from sqlalchemy import text
 
 from services.domain.registry_api import NewVersion
 from services.registry.app import application
+from services.registry.database import open_database
 from services.registry.settings import registry_settings
 
 SPEC = "0123456789abcdef"
@@ -66,3 +68,13 @@ def serving(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[http
             server.should_exit = True
             thread.join()
     assert not failures
+
+
+def emptied(location: str) -> str:
+    """The session's PostgreSQL, made empty."""
+    opened = open_database(location)
+    with opened.engine.begin() as connection:
+        for statement in ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public"):
+            connection.execute(text(statement))
+    opened.close()
+    return location
