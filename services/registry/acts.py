@@ -131,7 +131,8 @@ async def _fields(request: _Request) -> dict[str, str]:
 
 def _own(to: str) -> str:
     """A path of this registry to go to after signing in; anything else is its first page."""
-    return to if to.startswith("/") and not to.startswith(("//", "/\\")) and to.isprintable() else "/"
+    is_path = to.startswith("/") and not to.startswith(("//", "/\\"))
+    return to if is_path and to.isascii() and to.isprintable() else "/"
 
 
 ACTS = Router("/", route_handlers=[decide_page, decide, sign_in_page, sign_in, sign_out])
