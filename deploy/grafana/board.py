@@ -14,9 +14,17 @@ from grafana_foundation_sdk.models import dashboard as models
 
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 _TAG = "rivermill"
-_DECIDED = "sum by (instance) (increase(rivermill_registry_alias_decisions_total[1m])) > 0"
+_DECIDED = """sum by (pipeline, verb) (
+  (rivermill_registry_alias_decisions_total{pipeline=~"$pipeline"}
+    unless rivermill_registry_alias_decisions_total{pipeline=~"$pipeline"} offset 1m)
+  or increase(rivermill_registry_alias_decisions_total{pipeline=~"$pipeline"}[1m])
+) > 0"""
+"""``increase`` does not see a series begin, and each verb's begins with the first decision of its kind."""
 _SERVED = """max by (pipeline, candidate, pinned) (rivermill_served_model_info{pipeline=~"$pipeline"})
-  unless max by (pipeline, candidate, pinned) (rivermill_served_model_info{pipeline=~"$pipeline"} offset 1m)"""
+  unless (max by (pipeline, candidate, pinned) (rivermill_served_model_info{pipeline=~"$pipeline"} offset 1m)
+    unless on (pipeline, candidate) (rivermill_served_model_info{pipeline=~"$pipeline", pinned="true"}
+      and on (pipeline, candidate) changes(rivermill_served_version{pipeline=~"$pipeline"}[1m]) > 0))"""
+"""What is served now and was not a minute ago; of what is pinned, the version counts, too."""
 
 
 class _Annotation(models.AnnotationQuery):
@@ -69,7 +77,7 @@ def board(uid: str, title: str, description: str) -> Dashboard:
             .sort(models.VariableSort.ALPHABETICAL_ASC)
             .current(models.VariableOption(selected=True, text="All", value="$__all"))
         )
-        .annotation(_Built(_Annotation("Decided", _DECIDED, "a promotion, pin, rollback or release", "purple")))
+        .annotation(_Built(_Annotation("Decided", _DECIDED, "{{pipeline}}: {{verb}}", "purple")))
         .annotation(_Built(_Annotation("Served", _SERVED, "{{candidate}}, pinned: {{pinned}}", "blue")))
     )
 

@@ -16,7 +16,7 @@ from services.domain.registry_api import ALIAS, CHAMPION, MAX_REASON, MAX_VERSIO
 from services.registry import aliases, guards
 from services.registry.api import ModelName, Registry
 from services.registry.decisions import Act, propose
-from services.registry.metrics import DECISIONS
+from services.registry.metrics import count_decision
 from services.registry.pages import page
 from services.registry.refusals import Invalid, Refusal
 
@@ -48,13 +48,13 @@ async def decide(request: _Request, registry: Registry, name: ModelName) -> Resp
     form = _read(await _fields(request))
     try:
         who = guards.actor(request, form.name.strip() or None)
-        await asyncio.to_thread(
+        _, verb = await asyncio.to_thread(
             aliases.set_alias, registry.database, name, form.alias, _wanted(form), actor=who, now=datetime.now(UTC)
         )
     except Refusal as refusal:
         return await asyncio.to_thread(_ask, request, registry, name, form, refusal)
     registry.publisher.wake()
-    DECISIONS.inc()
+    count_decision(name, verb)
     return Response(None, status_code=_SEE_OTHER, headers={"Location": f"/models/{name}#log"})
 
 

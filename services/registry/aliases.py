@@ -8,6 +8,7 @@ challenger that is the champion's own candidate.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -16,10 +17,12 @@ from sqlalchemy.orm import Session
 
 from schemas.codec import encode
 from schemas.models import AliasRecord
-from services.domain.registry_api import CHALLENGER_PREFIX, CHAMPION, Alias, SetAlias, challenger, legible
+from services.domain.registry_api import CHALLENGER_PREFIX, CHAMPION, Alias, Change, SetAlias, challenger, legible
 from services.registry.database import Database
 from services.registry.refusals import Conflict, Invalid, Missing
 from services.registry.tables import STORED, AliasRow, ModelRow, MoveRow, OutboxRow, VersionRow
+
+Verb = Literal["named first", "promoted", "released", "rolled back", "pinned"]
 
 
 def lock(session: Session, name: str, now: datetime, *, create: bool = False) -> ModelRow:
@@ -113,8 +116,13 @@ def _seen(before: VersionRow | None, after: VersionRow) -> bool:
     return before is None or (before.log_id, before.examples_offset) <= (after.log_id, after.examples_offset)
 
 
-def set_alias(database: Database, name: str, alias: str, wanted: SetAlias, *, actor: str, now: datetime) -> Alias:
-    """Promote, roll back, pin or release, and log it; what is already so is left alone, so a retry is harmless."""
+def set_alias(
+    database: Database, name: str, alias: str, wanted: SetAlias, *, actor: str, now: datetime
+) -> tuple[Alias, Verb | None]:
+    """Promote, roll back, pin or release, and log it; what is already so is left alone, so a retry is harmless.
+
+    Returns the alias, and what was done to it, if anything.
+    """
     if not legible(wanted.reason):
         raise Invalid(
             "the reason cannot be read",
@@ -125,13 +133,23 @@ def set_alias(database: Database, name: str, alias: str, wanted: SetAlias, *, ac
         target = _target(session, name, alias, wanted)
         current = session.get(AliasRow, (name, alias))
         if current is not None and current.live == wanted.live and _same(current, target):
-            return alias_of(current)
+            return alias_of(current), None
         _require_seen(session, name, alias, wanted.seen)
-        former = current.candidate if current is not None else None
+        former, previous = (current.candidate, current.version) if current is not None else (None, None)
         row = move(session, model, alias, target, live=wanted.live, actor=actor, reason=wanted.reason, logged=True)
         if alias == CHAMPION and former is not None and former != target.candidate:
             _demote(session, model, former, actor)
-        return alias_of(row)
+        named = alias_of(row)
+        return named, verb(previous, former, named)
+
+
+def verb(previous: int | None, former: str | None, now: Alias | Change) -> Verb:
+    """What was done to an alias that named the version ``previous`` of the candidate ``former``, in a word."""
+    if previous is None:
+        return "named first"
+    if now.live:
+        return "released" if former == now.candidate else "promoted"
+    return "rolled back" if now.version < previous else "pinned"
 
 
 def last_decision(session: Session, name: str, alias: str) -> MoveRow | None:

@@ -37,7 +37,7 @@ from services.registry.described import Keeping, Publishing, also, refusals
 from services.registry.follower import Follower
 from services.registry.guards import actor
 from services.registry.manifests import Manifests
-from services.registry.metrics import DECISIONS, REPEATS, SNAPSHOT_BYTES, VERSIONS
+from services.registry.metrics import REPEATS, SNAPSHOT_BYTES, VERSIONS, count_decision
 from services.registry.publisher import Publisher
 from services.registry.refusals import Invalid
 
@@ -199,12 +199,12 @@ async def put_alias(
     data: SetAlias,
 ) -> Alias:
     """Let an alias name a version, and log who did it and why."""
-    row = await asyncio.to_thread(
+    named, verb = await asyncio.to_thread(
         aliases.set_alias, registry.database, name, alias, data, actor=actor(request), now=datetime.now(UTC)
     )
     registry.publisher.wake()
-    DECISIONS.inc()
-    return row
+    count_decision(name, verb)
+    return named
 
 
 @get(

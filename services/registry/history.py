@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.domain.registry_api import Change
 from services.registry import reading
+from services.registry.aliases import Verb, verb
 from services.registry.tables import VersionRow
-
-Verb = Literal["named first", "promoted", "released", "rolled back", "pinned"]
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -30,13 +27,5 @@ def log(session: Session, name: str, before: int | None, limit: int) -> tuple[li
     wanted = rows.where(VersionRow.name == name, VersionRow.version.in_(named))
     candidates = {version: candidate for version, candidate in session.execute(wanted)}  # noqa: C416 - rows are no pairs
     return [
-        Entry(change, _verb(change, candidates.get(change.previous or 0))) for change in page.items
+        Entry(change, verb(change.previous, candidates.get(change.previous or 0), change)) for change in page.items
     ], page.next_before
-
-
-def _verb(change: Change, former: str | None) -> Verb:
-    if change.previous is None:
-        return "named first"
-    if change.live:
-        return "released" if former == change.candidate else "promoted"
-    return "rolled back" if change.version < change.previous else "pinned"

@@ -30,7 +30,12 @@ REPEATS = Counter(
     "rivermill_registry_repeated_versions", "Versions posted again; the first was returned.", registry=REGISTRY
 )
 SNAPSHOT_BYTES = Counter("rivermill_registry_snapshot_bytes", "Bytes of new snapshots stored.", registry=REGISTRY)
-DECISIONS = Counter("rivermill_registry_alias_decisions", "Aliases set by PUT.", registry=REGISTRY)
+DECISIONS = Counter(
+    "rivermill_registry_alias_decisions",
+    "Decisions that changed an alias, by pipeline (the first 100 that are decided on; else other) and what they did.",
+    ("pipeline", "verb"),
+    registry=REGISTRY,
+)
 OUTBOX_RECORDS = Gauge(
     "rivermill_registry_outbox_records", "Alias records that wait for the broker.", registry=REGISTRY
 )
@@ -50,3 +55,14 @@ STANDBY = Gauge(
     "rivermill_registry_standby", "1 while another registry on the same database publishes alias records, else 0.",
     registry=REGISTRY,
 )  # fmt: skip
+_MOST_PIPELINES = 100
+_decided: set[str] = set()
+
+
+def count_decision(pipeline: str, verb: str | None) -> None:
+    """Count a decision; ``verb`` None changed nothing."""
+    if verb is None:
+        return
+    if len(_decided) < _MOST_PIPELINES:
+        _decided.add(pipeline)
+    DECISIONS.labels(pipeline if pipeline in _decided else "other", verb).inc()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 
 from schemas.models import AliasRecord
 from services.domain.registry_api import legible
-from services.registry import outbox
+from services.registry import metrics, outbox
 from services.registry.blobs import Blobs
 from services.registry.database import Database
 from services.registry.publishing import publish
@@ -56,6 +57,37 @@ def test_live_alias_does_not_follow_backwards(client: httpx.Client) -> None:
     assert aliases(client) == {"champion": (1, True)}
     post(client, "flights", b"c", offset=0, log_id="01999999-0000-7000-8000-000000000000")
     assert aliases(client) == {"champion": (3, True)}
+
+
+def test_decisions_that_change_something_are_counted(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what they did and to which pipeline; said again they are none. Of too many pipelines the rest is one."""
+
+    def counted() -> dict[tuple[str, str], float]:
+        found = re.findall(
+            r'^rivermill_registry_alias_decisions_total{pipeline="(\w+)",verb="([\w ]+)"} (\S+)$',
+            client.get("/metrics").text,
+            re.MULTILINE,
+        )
+        return {(pipeline, verb): float(count) for pipeline, verb, count in found}
+
+    monkeypatch.setattr(metrics, "_MOST_PIPELINES", 2)
+    monkeypatch.setattr(metrics, "_decided", set())
+    for name in ("counted", "counted_too", "third"):
+        post(client, name, b"1")
+        post(client, name, b"2", offset=1)
+        post(client, name, b"3", candidate="sgd")
+    before = counted()
+    for version, live in ((1, False), (2, False), (2, True), (3, True)):
+        for _ in range(3):
+            promote(client, "counted", "champion", version, live=live)
+    decision = {"act": "pin", "version": "1", "reason": "a test", "alias": "champion"}
+    for name in ("counted_too", "counted_too", "third"):
+        assert client.post(f"/models/{name}/decide", data=decision).status_code == 303
+    now = counted()
+    assert {key: count - before.get(key, 0) for key, count in now.items() if count != before.get(key)} == {
+        ("counted", "rolled back"): 1, ("counted", "pinned"): 1, ("counted", "released"): 1, ("counted", "promoted"): 1,
+        ("counted_too", "rolled back"): 1, ("other", "rolled back"): 1,
+    }  # fmt: skip
 
 
 def test_pinned_alias_stays_until_released(client: httpx.Client) -> None:
