@@ -13,13 +13,12 @@ import structlog
 import uvicorn
 
 from services.registry.app import application
+from services.registry.server import server_config
 from services.registry.settings import RegistrySettings, registry_settings
 from services.runtime.errors import OperatorError
 from services.runtime.logs import configure
 from services.runtime.settings import SettingsError
 
-_GRACE_SECONDS = 5
-_CONNECTIONS = 256
 command = cyclopts.App(name="python -m services.registry", help_format="markdown", version_flags=[])
 
 
@@ -66,12 +65,7 @@ def run(settings: RegistrySettings) -> int:
         nonlocal failed
         failed, server.should_exit = True, True
 
-    server = uvicorn.Server(
-        uvicorn.Config(
-            application(settings, fail), host=settings.host, port=settings.port, log_config=None, access_log=False,
-            server_header=False, proxy_headers=bool(settings.proxies), forwarded_allow_ips=settings.proxies, limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_GRACE_SECONDS,
-        )
-    )  # fmt: skip
+    server = uvicorn.Server(server_config(application(settings, fail), settings))
     structlog.get_logger().info("registry starts", url=f"http://{settings.host}:{settings.port}")
     signal.signal(signal.SIGTERM, _leave)  # uvicorn raises the signal once more when it has stopped
     try:

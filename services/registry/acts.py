@@ -15,6 +15,7 @@ from litestar.datastructures import Cookie
 from services.domain.registry_api import ALIAS, CHAMPION, MAX_REASON, MAX_VERSION, SetAlias
 from services.registry import aliases, guards
 from services.registry.api import ModelName, Registry
+from services.registry.bodies import arriving_within
 from services.registry.decisions import Act, propose
 from services.registry.metrics import count_decision
 from services.registry.pages import page
@@ -23,6 +24,7 @@ from services.registry.refusals import Invalid, Refusal
 _Request = Request[Any, Any, Any]
 _SEE_OTHER = 303
 _MOST_LETTERS = 4096
+_FORM_SECONDS = 10.0
 
 
 class _Form(msgspec.Struct, forbid_unknown_fields=True):
@@ -123,7 +125,9 @@ def sign_out(request: _Request) -> Response[Any]:
 
 async def _fields(request: _Request) -> dict[str, str]:
     """The fields of a form, each once and of a bounded length."""
-    fields = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
+    async with arriving_within(_FORM_SECONDS):
+        form = await request.form()
+    fields = {key: value for key, value in form.items() if isinstance(value, str)}
     if any(len(value) > _MOST_LETTERS for value in fields.values()):
         raise Invalid("a field of the form is too long", f"At most {_MOST_LETTERS} letters are read.")
     return fields

@@ -32,6 +32,7 @@ from services.domain.registry_api import (
 )  # fmt: skip
 from services.registry import aliases, publishing, reading, specs
 from services.registry.blobs import Blobs
+from services.registry.bodies import arriving_within
 from services.registry.database import Database
 from services.registry.described import Keeping, Publishing, also, refusals
 from services.registry.follower import Follower
@@ -107,11 +108,8 @@ async def post_version(request: Request[Any, Any, State], registry: Registry, na
 
 async def _form(request: Request[Any, Any, State]) -> tuple[NewVersion, bytes]:
     """Read the two parts within bounds of size and time."""
-    try:
-        async with asyncio.timeout(_UPLOAD_SECONDS):
-            form = await request.form()
-    except TimeoutError as error:
-        raise Invalid(f"the body did not arrive within {_UPLOAD_SECONDS} s", "Send it again.") from error
+    async with arriving_within(_UPLOAD_SECONDS):
+        form = await request.form()
     manifest, snapshot = await _part(form.get("manifest")), await _part(form.get("snapshot"))
     if manifest is None or snapshot is None:
         raise Invalid(
@@ -263,7 +261,8 @@ async def put_spec(
     request: Request[Any, Any, State], registry: Registry, spec_hash: SpecHash
 ) -> Response[dict[str, str]]:
     """Keep a spec under its hash."""
-    body = await request.body()
+    async with arriving_within(_UPLOAD_SECONDS):
+        body = await request.body()
     is_new = await asyncio.to_thread(specs.put_spec, registry.database, spec_hash, body, datetime.now(UTC))
     return Response({"hash": spec_hash}, status_code=201 if is_new else 200)
 

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from services.domain.registry_api import NewVersion
 from services.registry.app import application
 from services.registry.database import open_database
+from services.registry.server import server_config
 from services.registry.settings import registry_settings
 
 SPEC = "0123456789abcdef"
@@ -55,9 +56,10 @@ def serving(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[http
     """A client of a registry that lives as long as the block; the failure of its publisher fails the test."""
     given = {"RIVERMILL_DATA_DIR": str(folder), **(env or {})}
     failures: list[str] = []
-    app = application(registry_settings(given), lambda: failures.append("the publisher failed"))
+    settings = registry_settings(given)
+    app = application(settings, lambda: failures.append("the publisher failed"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        server = uvicorn.Server(server_config(app, settings))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

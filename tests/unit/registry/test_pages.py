@@ -208,10 +208,11 @@ def test_with_a_token_only_who_signed_in_decides(tmp_path: Path) -> None:
 
 
 def test_over_https_the_cookie_is_secure(tmp_path: Path) -> None:
-    """Behind a proxy that speaks TLS the cookie never travels in the clear."""
-    with serving(tmp_path, {"RIVERMILL_REGISTRY_TOKEN": SECRET}) as client:
-        answer = client.post("/sign-in", data={"token": SECRET}, headers={"X-Forwarded-Proto": "https"})
-        assert "Secure" in answer.headers["Set-Cookie"].split("; ")
+    """Behind a proxy that speaks TLS the cookie never travels in the clear; only a proxy that is named is believed."""
+    for proxies in ("127.0.0.1", "192.0.2.1", ""):
+        with serving(tmp_path, {"RIVERMILL_REGISTRY_TOKEN": SECRET, "RIVERMILL_REGISTRY_PROXIES": proxies}) as client:
+            answer = client.post("/sign-in", data={"token": SECRET}, headers={"X-Forwarded-Proto": "https"})
+            assert ("Secure" in answer.headers["Set-Cookie"].split("; ")) == (proxies == "127.0.0.1")
 
 
 @pytest.mark.parametrize("to", ["https://elsewhere", "//elsewhere", "/\\elsewhere", "/\r\nSet-Cookie: a=b", "/\N{EURO SIGN}", ""])

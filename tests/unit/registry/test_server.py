@@ -1,0 +1,86 @@
+"""What whoever only holds connections, or sends by and by, can keep from others: nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from services.registry import acts, server
+from tests.unit.registry.serving import serving
+
+SLOW_FORM = b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
+SLOW_FORM += b"Content-Type: application/x-www-form-urlencoded\r\n\r\ntoken="
+
+
+@contextlib.contextmanager
+def connected(client: httpx.Client, count: int = 1, local: str = "127.0.0.1") -> Iterator[list[socket.socket]]:
+    """So many connections from an address of this machine."""
+    assert client.base_url.port is not None
+    with contextlib.ExitStack() as held:
+        yield [
+            held.enter_context(
+                socket.create_connection(("127.0.0.1", client.base_url.port), timeout=10, source_address=(local, 0))
+            )
+            for _ in range(count)
+        ]
+
+
+def test_idle_connections_keep_nobody_out(tmp_path: Path) -> None:
+    """Of one address the first 32 are kept, others are told so; whoever comes from elsewhere is answered."""
+    with serving(tmp_path) as client, connected(client, 300, "127.0.0.2") as held:
+        refused = [each.recv(100) for each in held[32:]]
+        assert httpx.get(client.base_url.join("/healthz")).status_code == 200
+    assert len(refused) == 268
+    assert all(each.startswith(b"HTTP/1.1 429 ") for each in refused)
+
+
+def test_a_proxy_may_hold_more(tmp_path: Path) -> None:
+    """All who come through a proxy that the settings name come from its address."""
+    with (
+        serving(tmp_path, {"RIVERMILL_REGISTRY_PROXIES": "192.0.2.0/24, 127.0.0.2"}) as client,
+        connected(client, 100, "127.0.0.2") as held,
+    ):
+        held[-1].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert held[-1].recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_a_head_has_to_arrive_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
+    """Also of a second request, and though something arrives all the time."""
+    monkeypatch.setattr(server, "_HEAD_SECONDS", 0.5)
+    with serving(tmp_path) as client, connected(client) as (slow,):
+        slow.sendall(before)
+        begun = time.monotonic()
+        slow.settimeout(0.1)
+        while time.monotonic() - begun < 3:
+            with contextlib.suppress(TimeoutError):
+                if not slow.recv(1000):
+                    break
+            with contextlib.suppress(ConnectionError):
+                slow.sendall(b"G")
+        assert 0.4 < time.monotonic() - begun < 2
+
+
+def test_a_form_has_to_arrive_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever begins to send one and does not go on is told so."""
+    monkeypatch.setattr(acts, "_FORM_SECONDS", 0.3)
+    with serving(tmp_path) as client, connected(client) as (slow,):
+        slow.sendall(SLOW_FORM)
+        assert slow.recv(1000).startswith(b"HTTP/1.1 422 ")
+
+
+def test_an_answer_that_takes_long_is_not_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time is that of the request's head, not of its body or answer."""
+    monkeypatch.setattr(server, "_HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(acts, "_FORM_SECONDS", 5.0)
+    with serving(tmp_path) as client, connected(client) as (slow,):
+        slow.sendall(SLOW_FORM)
+        time.sleep(0.6)
+        slow.sendall(b"x" * 94)
+        assert slow.recv(1000).startswith(b"HTTP/1.1 401 ")
