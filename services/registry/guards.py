@@ -28,12 +28,14 @@ ACTOR_HEADER = "X-Rivermill-Actor"
 ANONYMOUS = "anonymous"
 COOKIE = "rivermill_token"
 """Where signing in keeps the token."""
+_FORGET = f"{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"
 SIGN_IN = "sign-in"
 _ACTOR = re.compile(r"[\w.@+:/ -]{1,64}")
 _ACTOR_LENGTH = 64
 _REQUESTS_A_SECOND, _REQUESTS_AT_ONCE = 300, 600
 _LOOKS = ("GET", "HEAD", "OPTIONS")
 _FAILURES_A_SECOND, _FAILURES_AT_ONCE = 1 / 6, 10
+_SAME_GUESS = 1 / 60, 1
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -51,7 +53,8 @@ class Guard:
     """Litestar guard of every handler: ``secret`` is the token of the settings, which may do everything.
 
     An address that was wrong too often has to wait, since somebody may have chosen that secret badly. Tokens of the
-    database cannot be guessed: theirs are heard meanwhile, or one wrong setting would stop all behind one address.
+    database cannot be guessed: theirs are heard meanwhile, or one wrong setting would stop all behind one address. The
+    same wrong token again is no guess, and counts once a minute: a page that stays open has one that was revoked.
 
     ``anonymous`` are the scopes of requests without a token. ``loopback`` says that only this machine can reach us: then
     an anonymous request must call us by a name of this machine, or a website could, by a name of its own that it lets
@@ -65,6 +68,7 @@ class Guard:
         self._loopback = loopback
         self._requests = Limiter(_REQUESTS_A_SECOND, _REQUESTS_AT_ONCE)
         self._failures = Limiter(_FAILURES_A_SECOND, _FAILURES_AT_ONCE)
+        self._guesses = Limiter(*_SAME_GUESS)
 
     async def __call__(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """Let the request pass, or raise the Refusal that answers it."""
@@ -87,12 +91,23 @@ class Guard:
             raise TooMany(f"{what} from this address", f"Wait {wait} s and go on more slowly.", wait)
 
     async def _who(self, connection: Connection, client: str) -> Who:
-        given = _given(connection)
-        if given is not None:
-            return await self._identify(given, client)
+        header = connection.headers.get("Authorization")
+        if header is not None:
+            scheme, _, rest = header.partition(" ")
+            return await self._identify(rest.strip() if scheme.lower() == "bearer" else "", client)
+        if kept := connection.cookies.get(COOKIE):
+            return await self._identify_browser(kept, client)
         if self._loopback and not _calls_this_machine(connection):
             raise _unauthorized("without a token, call this registry by 127.0.0.1 or localhost")
         return self._anonymous
+
+    async def _identify_browser(self, kept: str, client: str) -> Who:
+        """As by its token, and a browser forgets one that is worth nothing."""
+        try:
+            return await self._identify(kept, client)
+        except Unauthorized as wrong:
+            wrong.headers["Set-Cookie"] = _FORGET
+            raise
 
     async def identify(self, connection: Connection, secret: str) -> Who:
         """Whose token this is; Unauthorized when it is nobody's, TooMany after too many such guesses."""
@@ -103,9 +118,12 @@ class Guard:
         if found is not None:
             return Who(found.name, ("read", *found.scopes), named=True)
         self._within(self._failures, client, "too many wrong tokens")
-        if self._digest is not None and hmac.compare_digest(tokens.sha256(secret), self._digest):
+        digest = tokens.sha256(secret)
+        if self._digest is not None and hmac.compare_digest(digest, self._digest):
             return Who("token", tokens.SCOPES)
-        self._failures.take(client)
+        if not self._guesses.wait_s(guess := f"{client} {digest}"):
+            self._guesses.take(guess)
+            self._failures.take(client)
         raise _unauthorized("the token is wrong, or was revoked")
 
     def _refuse(self, who: Who, scope: str) -> None:
@@ -114,15 +132,6 @@ class Guard:
         raise Forbidden(
             f"the token {who.name} may not {scope}", f"Make one with `rivermill tokens create --scope {scope}`."
         )
-
-
-def _given(connection: Connection) -> str | None:
-    """The token that the request carries, if it carries one."""
-    header = connection.headers.get("Authorization")
-    if header is None:
-        return connection.cookies.get(COOKIE) or None
-    scheme, _, rest = header.partition(" ")
-    return rest.strip() if scheme.lower() == "bearer" else ""
 
 
 def _calls_this_machine(connection: Connection) -> bool:

@@ -179,6 +179,24 @@ def test_who_is_wrong_too_often_has_to_wait(tmp_path: Path) -> None:
     assert 20 <= len([line for line in logged if line["event"] == "audit"]) < 30
 
 
+def test_a_page_that_stays_open_locks_nobody_out(tmp_path: Path) -> None:
+    """A browser whose token was revoked is told to forget it, and however often it asks, the token of the settings is
+    heard from the same address; different guesses still count.
+    """
+    settings = {"RIVERMILL_REGISTRY_TOKEN": "badly-chosen", "RIVERMILL_REGISTRY_ANONYMOUS": "none"}
+    stale = {"Cookie": f"{guards.COOKIE}=rvm_{'0' * 43}"}
+    with serving(tmp_path, settings) as client:
+        for _ in range(30):
+            refused = client.get("/", headers=stale)
+            assert refused.status_code == 401
+            assert refused.headers["Set-Cookie"].startswith(f"{guards.COOKIE}=; Path=/; Max-Age=0;")
+        assert ACTS["read"](client, bearer("badly-chosen")).status_code == 200
+        for number in range(9):
+            assert ACTS["read"](client, bearer(f"guess {number}")).status_code == 401
+        assert ACTS["read"](client, bearer("guess")).status_code == 429
+        assert "Set-Cookie" not in client.get("/", headers=stale).headers
+
+
 def test_who_asks_too_often_has_to_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flood is answered with 429 and how long to wait; what monitoring asks is answered all the same."""
     monkeypatch.setattr(guards, "_REQUESTS_A_SECOND", 0.1)
