@@ -136,13 +136,20 @@ def test_a_drain_takes_one_pod_of_a_service_at_a_time():
 
 
 def test_replicas_are_kept_apart():
-    """Services over zones and nodes as far as there are any; brokers and controllers never two on a node."""
+    """Services over zones and nodes as far as there are any; the two registries, brokers and controllers never two on a node."""
     for workload in workloads("production").values():
         spread = pod(workload)["topologySpreadConstraints"]
         assert [each["topologyKey"] for each in spread] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
         for each in spread:
             assert selects(each["labelSelector"], pod_labels(workload))
             assert "app.kubernetes.io/name" in each["matchLabelKeys"]
+    registry = workloads("production")["registry"]
+    (rule,) = pod(registry)["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert (rule["topologyKey"], rule["matchLabelKeys"]) == ("kubernetes.io/hostname", ["pod-template-hash"])
+    selected = [
+        name for name, each in workloads("production").items() if selects(rule["labelSelector"], pod_labels(each))
+    ]
+    assert selected == ["registry"]
     for pool in of_kind("production", "KafkaNodePool"):
         affinity = pool["spec"]["template"]["pod"]["affinity"]["podAntiAffinity"]
         (rule,) = affinity["requiredDuringSchedulingIgnoredDuringExecution"]
