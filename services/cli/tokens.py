@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 from cyclopts import App, Parameter
 
 from services.cli import target
@@ -29,13 +30,22 @@ Folder = Annotated[Path, Parameter(env_var="RIVERMILL_DATA_DIR", help="The data 
 
 
 @contextmanager
-def _database(data_dir: Path) -> Iterator[Database]:
+def _database(data_dir: Path, *, make: bool = False) -> Iterator[Database]:
     settings = registry_settings({**os.environ, "RIVERMILL_DATA_DIR": str(data_dir)})
-    database = open_database(settings.database)
+    database = open_database(settings.database, make=make)
     try:
         yield database
     finally:
         database.close()
+
+
+def _audit(act: str, name: str, database: Database, **more: object) -> None:
+    """Tell on standard error who did what where, in a line as those of the registry's own log."""
+    line = {
+        "event": "audit", "who": f"user {os.getuid()} of this machine", "act": act, "token": name,
+        "database": database.place, **more, "timestamp": datetime.now(UTC),
+    }  # fmt: skip
+    print(msgspec.json.encode(line).decode(), file=sys.stderr)
 
 
 @command.command
@@ -52,11 +62,10 @@ def create(
 
     Try `rivermill tokens create learner --scope publish > learner.token`.
     """
-    with _database(data_dir) as database:
+    with _database(data_dir, make=True) as database:
         secret = tokens.create(database, name, scope, datetime.now(UTC))
+        _audit("a token is made, which cannot be shown again", name, database, scopes=scope)
     print(secret)
-    if sys.stdout.isatty():
-        print("It cannot be shown again.", file=sys.stderr)
     return 0
 
 
@@ -87,6 +96,7 @@ def revoke(name: Annotated[str, Parameter(help="Which token.")], *, data_dir: Fo
     """
     with _database(data_dir) as database:
         tokens.revoke(database, name, datetime.now(UTC))
+        _audit("a token is revoked", name, database)
     print(f"The token {name} is revoked.")
     return 0
 

@@ -101,7 +101,7 @@ async def sign_in(request: _Request, registry: Registry) -> Response[Any]:
     given = await _fields(request)
     token, to = given.get("token", "").strip(), _own(given.get("to", "/"))
     try:
-        await request.app.state.guard.identify(request, token)
+        request.scope["state"]["who"] = await request.app.state.guard.identify(request, token)
     except Refusal as wrong:
         return await asyncio.to_thread(page, "sign-in.html", request, registry, wrong.status, to=to, refusal=wrong)
     cookie = Cookie(

@@ -7,11 +7,12 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
+from services.registry.tables import RegistryRow
 from services.runtime.errors import OperatorError
 from services.runtime.settings import SettingsError
 
@@ -40,6 +41,11 @@ class Database:
         """Close all connections."""
         self.engine.dispose()
 
+    @property
+    def place(self) -> str:
+        """Where it is, without its password."""
+        return self.engine.url.render_as_string(hide_password=True)
+
 
 class DatabaseFullError(OperatorError):
     """The disk of a SQLite database takes no more."""
@@ -50,14 +56,21 @@ def _full(error: SQLAlchemyError) -> bool:
     return name.startswith(("SQLITE_FULL", "SQLITE_IOERR"))
 
 
-def open_database(url: str) -> Database:
+def open_database(url: str, *, make: bool = True) -> Database:
     """Connect and migrate to the newest schema; SettingsError says what is wrong with the database.
 
-    DatabaseFullError when its disk is full: that may pass by itself.
+    Without ``make`` there has to be one of a registry. DatabaseFullError when its disk is full: that may pass by itself.
     """
     location = _location(url)
+    if make:
+        _make_folder(location)
+    elif location.get_backend_name() == "sqlite" and not Path(str(location.database)).exists():
+        raise _not_there(location)
     engine = _engine(location)
     try:
+        if not make and not inspect(engine).has_table(RegistryRow.__tablename__):
+            engine.dispose()
+            raise _not_there(location)
         migrate(engine)
     except SQLAlchemyError as error:
         engine.dispose()
@@ -68,6 +81,13 @@ def open_database(url: str) -> Database:
             "Check RIVERMILL_REGISTRY_DATABASE, that the server runs and that its user may create tables"
         ) from error
     return Database(engine)
+
+
+def _not_there(location: URL) -> SettingsError:
+    return SettingsError(
+        f"no registry has ever run on {location.render_as_string(hide_password=True)}: set RIVERMILL_DATA_DIR or "
+        "RIVERMILL_REGISTRY_DATABASE to what the registry has"
+    )
 
 
 def migrate(engine: Engine) -> None:
@@ -95,14 +115,19 @@ def _location(url: str) -> URL:
         )
     if not location.database or location.database == ":memory:":
         raise SettingsError(f"RIVERMILL_REGISTRY_DATABASE must name a file: expected {_EXPECTED}")
+    return location
+
+
+def _make_folder(location: URL) -> None:
+    if location.get_backend_name() != "sqlite":
+        return
     try:
-        Path(location.database).parent.mkdir(parents=True, exist_ok=True)
+        Path(str(location.database)).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(
             f"the folder of the database {location.database} cannot be made ({error}): set RIVERMILL_DATA_DIR or "
             "RIVERMILL_REGISTRY_DATABASE to a place that can be written"
         ) from error
-    return location
 
 
 def _engine(location: URL) -> Engine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -252,6 +253,17 @@ def test_changes_and_refusals_are_audited_without_the_token(database: Database, 
     assert not any(told in json.dumps(lines) for told in (secret, "a-guess-of-somebody", tokens.sha256(secret)))
 
 
+def test_signing_in_is_audited_by_whose_token_it_was(database: Database, closed: httpx.Client) -> None:
+    """Who signed in is told; who was wrong is nobody."""
+    secret = tokens.create(database, "anna", ["read"], NOW)
+    with capture_logs() as logged:
+        for token in (secret, "a-guess-of-somebody"):
+            closed.post("/sign-in", data={"token": token})
+    assert [(it["who"], it["status"]) for it in logged if it["event"] == "audit"] == [
+        ("anna", 303), ("anonymous", 401),
+    ]  # fmt: skip
+
+
 def test_what_is_open_without_a_token() -> None:
     """On loopback everything, or reading once there is a token; elsewhere nothing, unless the settings say so."""
     token = {"RIVERMILL_REGISTRY_TOKEN": "secret"}
@@ -273,11 +285,14 @@ def test_what_is_open_without_a_token() -> None:
 
 def test_the_command_makes_lists_and_revokes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A token of the command opens a registry that runs on the same folder, until the command revokes it."""
+    lines: list[dict[str, object]] = []
 
     def told(*arguments: str) -> str:
         given = [*arguments, "--data-dir", str(tmp_path)]
         assert command(given, result_action="return_value", exit_on_error=False, print_error=False) == 0
-        return capsys.readouterr().out
+        told = capsys.readouterr()
+        lines.extend(json.loads(line) for line in told.err.splitlines())
+        return told.out
 
     with serving(tmp_path, {"RIVERMILL_REGISTRY_ANONYMOUS": "none"}) as client:
         capsys.readouterr()
@@ -292,6 +307,30 @@ def test_the_command_makes_lists_and_revokes(tmp_path: Path, capsys: pytest.Capt
         assert secret not in shown
         assert "ci" in told("revoke", "ci")
         assert ACTS["read"](client, bearer(secret)).status_code == 401
+    assert [(line["act"], line["token"]) for line in lines] == [
+        ("a token is made, which cannot be shown again", "ci"),
+        ("a token is revoked", "ci"),
+    ]
+    assert all(line["event"] == "audit" and str(tmp_path) in str(line["database"]) for line in lines)
+    assert not any(secret in json.dumps(line) for line in lines)
     for wrong in (("create", "A B", "--scope", "read"), ("revoke", "x")):
         with pytest.raises(SettingsError):
             told(*wrong)
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["revoke", "anna"]])
+def test_the_command_looks_for_tokens_only_where_a_registry_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """In the wrong folder, or on a database of something else, it says so and leaves nothing behind."""
+    somebodys = sqlite3.connect(tmp_path / "of-somebody-else")
+    somebodys.execute("CREATE TABLE orders (id INTEGER)")
+    elsewhere = tmp_path / "elsewhere"
+    for url in (None, f"sqlite:///{tmp_path / 'of-somebody-else'}"):
+        if url is not None:
+            monkeypatch.setenv("RIVERMILL_REGISTRY_DATABASE", url)
+        with pytest.raises(SettingsError, match="no registry has ever run on"):
+            command([*arguments, "--data-dir", str(elsewhere)], exit_on_error=False, print_error=False)
+    assert not elsewhere.exists()
+    assert somebodys.execute("SELECT name FROM sqlite_master").fetchall() == [("orders",)]
+    somebodys.close()
