@@ -145,10 +145,16 @@ class Follower:
         return complete
 
     def _needed(self, record: AliasRecord) -> bool:
-        sha256 = record.snapshot_sha256
-        if sha256 in self._stored or sha256 in self._refused:
-            return False
-        return not (record.live and record.candidate in self._live)
+        return record.snapshot_sha256 not in self._refused and not self._at_hand(record)
+
+    def _at_hand(self, record: AliasRecord) -> bool:
+        """Whether there is what the alias asks for: the snapshot, or live state that has seen as much.
+
+        Live state falls behind for good once it is too large to be published: from then on versions are followed.
+        """
+        current = self._live.get(record.candidate) if record.live else None
+        seen = current is not None and current.position >= (record.log_id, record.examples_offset)
+        return seen or record.snapshot_sha256 in self._stored
 
     async def _load(self, record: AliasRecord) -> bool:
         sha256, decided = record.snapshot_sha256, self._decided[record.alias]
@@ -183,9 +189,11 @@ class Follower:
     def _assemble(self, how: str) -> None:
         """Serve what the aliases ask for; an alias whose new state is not at hand keeps its last good one."""
         for alias, record in self._aliases.items():
-            if record.snapshot_sha256 in self._stored or (record.live and record.candidate in self._live):
+            if self._at_hand(record):
                 self._good[alias] = record
                 self.refusals.recovered(record, self._decided[alias])
+            elif record.live and record.candidate in self._live:
+                self._good.setdefault(alias, record)  # older live state is better than none
         used = {record.snapshot_sha256 for record in (*self._good.values(), *self._aliases.values())}
         self._stored = {sha256: part for sha256, part in self._stored.items() if sha256 in used}
         champion = self._good.get(CHAMPION)

@@ -15,6 +15,7 @@ from schemas.alerts import Alert, Position
 from schemas.codec import encode
 from schemas.models import AliasRecord
 from services.domain import live, snapshot
+from services.domain.served import Served
 from services.learner.core.fold import Fold
 from services.runtime.registry_client import RegistryClient
 from services.runtime.snapshots import SnapshotCache
@@ -49,23 +50,32 @@ def following(folder: Path, scenario: Callable[[Follower, SnapshotCache], Awaita
     asyncio.run(run())
 
 
-async def champion(cache: SnapshotCache, key: bytes, version: int = 1) -> bytes:
-    """A decision for the first candidate's snapshot of now, signed with ``key``."""
+async def champion(cache: SnapshotCache, key: bytes, version: int = 1, *, live: bool = False) -> bytes:
+    """A decision for the first candidate's snapshot at offset 101 + ``version``, signed with ``key``."""
     taken = taught(100 + version).snapshots()[0]
     sha256 = await cache.put(taken.blob)
     record = AliasRecord(
-        alias="champion", revision=version, name="flights", candidate=taken.candidate, version=version, live=False,
+        alias="champion", revision=version, name="flights", candidate=taken.candidate, version=version, live=live,
         snapshot_sha256=sha256, signature=snapshot.sign(taken.blob, key), size=len(taken.blob), spec="0" * 16,
-        log_id=LOG_ID, examples_offset=101, previous=None, actor="test", reason="", at=datetime(2013, 1, 2, tzinfo=UTC),
+        log_id=LOG_ID, examples_offset=101 + version, previous=None, actor="test", reason="", at=datetime(2013, 1, 2, tzinfo=UTC),
     )  # fmt: skip
     return encode(record)
 
 
-def parameters(key: bytes) -> bytes:
-    fold = taught()
+def parameters(key: bytes, labels: int = 100) -> bytes:
+    """Live parameters at offset 1 + ``labels``, signed with ``key``."""
+    fold = taught(labels)
     built = fold.live(dict.fromkeys(fold.learners, 1))
     assert built is not None
     return live.seal(built, key)
+
+
+async def served_at(follower: Follower, offset: int) -> Served:
+    """What is served as soon as the champion is the one at this offset of the examples."""
+    await follower.ready()
+    while (served := follower.served) is None or served.champion.ref.examples_offset != offset:  # noqa: ASYNC110 - it happens in the follower
+        await asyncio.sleep(0.01)
+    return served
 
 
 def told(follower: Follower) -> list[Alert]:
@@ -129,6 +139,46 @@ def test_a_refused_version_is_told_with_the_decision_that_named_it(tmp_path: Pat
         (resolved,) = alerts
         assert (resolved.incident_id, resolved.state) == (opened.incident_id, "resolved")
         assert resolved.position == Position("flights.models", 0, 6)
+
+    following(tmp_path, scenario)
+
+
+def test_versions_are_followed_where_live_parameters_have_ceased(tmp_path: Path) -> None:
+    """A live alias is served from its versions once they have seen more, and from live parameters that are newer again."""
+
+    async def scenario(follower: Follower, cache: SnapshotCache) -> None:
+        await follower.on_decision(await champion(cache, KEY, live=True), 0)
+        await follower.on_parameters(parameters(KEY), 0)
+        await served_at(follower, 102)
+        for version in (9, 20):
+            await follower.on_decision(await champion(cache, KEY, version, live=True), version)
+            served = await served_at(follower, 101 + version)
+            assert (served.champion.ref.version, served.encodings_offset) == (version, 101 + version)
+        await follower.on_parameters(parameters(KEY, 110), 1)
+        assert (await served_at(follower, 121)).encodings_offset == 121
+        await follower.on_parameters(parameters(KEY, 130), 2)
+        assert (await served_at(follower, 131)).encodings_offset == 131
+
+    following(tmp_path, scenario)
+
+
+def test_a_version_that_cannot_be_had_yet_leaves_the_newest_state_serving(tmp_path: Path) -> None:
+    """Until the registry is back, neither an older live state comes back nor nothing at all is served."""
+
+    async def scenario(follower: Follower, cache: SnapshotCache) -> None:
+        missing = msgspec.json.decode(await champion(cache, KEY, 20, live=True), type=AliasRecord)
+        (tmp_path / missing.snapshot_sha256).unlink()
+        await follower.on_parameters(parameters(KEY), 0)
+        await follower.on_decision(encode(missing), 0)
+        await served_at(follower, 101)
+        await follower.on_decision(await champion(cache, KEY, 21, live=True), 1)
+        await served_at(follower, 122)
+        later = msgspec.structs.replace(missing, revision=22, examples_offset=130)
+        generation = follower.generation
+        await follower.on_decision(encode(later), 2)
+        while follower.generation == generation:  # noqa: ASYNC110 - it happens in the follower
+            await asyncio.sleep(0.01)
+        await served_at(follower, 122)
 
     following(tmp_path, scenario)
 
