@@ -35,6 +35,7 @@ from services.runtime.settings import Settings
 
 _T = TypeVar("_T")
 _ANSWER_BYTES = 16 * 1024 * 1024
+_DENIED = (401, 403)
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 _GATEWAY_ERRORS = (502, 503, 504)
@@ -47,6 +48,10 @@ class RegistryError(Exception):
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
+
+
+class RegistryDenied(RegistryError):  # noqa: N818 - says what it is
+    """The token is missing or wrong, or may not do this: the same request may be granted once that is put right."""
 
 
 class RegistryUnavailable(RegistryError):  # noqa: N818 - says what it is
@@ -218,7 +223,7 @@ def _refusal(response: httpx.Response, body: bytes) -> RegistryError:
     if status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR:
         known = ours or status == _TOO_MANY_REQUESTS or status in _GATEWAY_ERRORS
         return RegistryUnavailable(message, status) if known else NoRegistry(message, status)
-    return RegistryError(message, status)
+    return (RegistryDenied if status in _DENIED else RegistryError)(message, status)
 
 
 def _model(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 import structlog
@@ -23,12 +24,16 @@ from services.domain.served import Part, Served, assemble
 from services.domain.signing import SignatureError
 from services.runtime import interpreter, metrics
 from services.runtime.errors import OperatorError
-from services.runtime.registry_client import RegistryError, RegistryUnavailable
+from services.runtime.registry_client import RegistryDenied, RegistryError, RegistryUnavailable
+from services.runtime.settings import SettingsError
 from services.runtime.snapshots import SnapshotCache
 from services.scoring.alerts import Refusals
 
 _DECISION = msgspec.json.Decoder(AliasRecord)
 _RETRY_S = 2.0
+_REFUSED_RETRY_S = 30.0
+"""What a person has to put right takes its time, and every attempt is a line in both logs."""
+_LIVE_WITHIN_S = 5.0
 _MAX_CAME_IN = 2000
 _REASONS = {"SignatureError": "signature", "SnapshotRefused": "sha256_or_size", "SnapshotError": "snapshot"}
 _OTHER_REASONS = ("undecodable", "registry", "unloadable")
@@ -57,7 +62,7 @@ class Follower:
         self._live_position = ("", -1)
         self._stored: dict[str, Part] = {}
         self._refused: set[str] = set()
-        self._unusable = ""
+        self._hopeless: OperatorError | None = None
         self._came_in: list[tuple[int, int]] = []
         self._started_ms = time.time_ns() // 1_000_000
         self._wake = asyncio.Event()
@@ -68,12 +73,13 @@ class Follower:
             metrics.SWAPS.labels(how)
 
     async def ready(self) -> None:
-        """Wait until there is a champion to serve; NoChampionError when the only one is signed with another key."""
+        """Wait until there is a champion to serve.
+
+        NoChampionError when the only one is signed with another key, SettingsError when our token does not get it.
+        """
         await self._first.wait()
-        if self.served is None:
-            raise NoChampionError(
-                f"there is no champion to serve: {self._unusable}. Give scoring the learner's RIVERMILL_SIGNING_KEY"
-            )
+        if self.served is None and self._hopeless is not None:
+            raise self._hopeless
 
     async def on_decision(self, value: bytes, offset: int) -> None:
         """A record of ``models``; a lower revision of an alias is ignored."""
@@ -131,18 +137,20 @@ class Follower:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if not await self._load_needed():
-                await asyncio.sleep(_RETRY_S)
+            if pause := await self._load_needed():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._wake.wait()
                 self._wake.set()
 
-    async def _load_needed(self) -> bool:
-        """Load what is missing, champion first; False if the registry was away and it is worth trying again."""
-        complete = True
+    async def _load_needed(self) -> float:
+        """Load what is missing, champion first; the seconds after which it is worth trying again, 0 when nothing is."""
+        pause = 0.0
         for record in sorted(self._aliases.values(), key=lambda it: it.alias != CHAMPION):
             if self._aliases[record.alias] is record and self._needed(record):
-                complete &= await self._load(record)
+                pause = max(pause, await self._load(record))
         self._assemble("version")
-        return complete
+        return pause
 
     def _needed(self, record: AliasRecord) -> bool:
         return record.snapshot_sha256 not in self._refused and not self._at_hand(record)
@@ -156,9 +164,9 @@ class Follower:
         seen = current is not None and current.position >= (record.log_id, record.examples_offset)
         return seen or record.snapshot_sha256 in self._stored
 
-    async def _load(self, record: AliasRecord) -> bool:
-        sha256, decided = record.snapshot_sha256, self._decided[record.alias]
-        what = f"version {record.version} of {record.candidate}"
+    async def _load(self, record: AliasRecord) -> float:
+        """Load one snapshot; the seconds after which it is worth trying again, 0 when it was loaded or never will be."""
+        sha256, what = record.snapshot_sha256, f"version {record.version} of {record.candidate}"
         try:
             if record.size > snapshot.MAX_BYTES:
                 raise snapshot.SnapshotError(f"{what} has {record.size} bytes: at most {snapshot.MAX_BYTES} are read")
@@ -166,20 +174,29 @@ class Follower:
             self._stored[sha256] = await asyncio.to_thread(self._opened, blob, record)
         except RegistryUnavailable as error:
             _log.warning("a snapshot cannot be fetched; trying again", version=record.version, error=str(error))
-            return False
+            return _RETRY_S
         except (RegistryError, OSError, ValueError, KeyError) as error:
+            cause, told = f"{record.alias}/{record.version}", f"{what} is refused: {error}"
+            self._refuse(_reason(error), cause, told, self._decided[record.alias], record)
+            await self._end_without(record, error)
+            if isinstance(error, (RegistryDenied, OSError)):  # somebody may put it right
+                return _REFUSED_RETRY_S
             self._refused.add(sha256)
-            self._refuse(
-                _reason(error),
-                f"{record.alias}/{record.version}",
-                f"{what} is refused: {error}",
-                decided,
-                record,
-            )
-            if isinstance(error, SignatureError) and record.alias == CHAMPION and self.served is None:
-                self._unusable = str(error)
-                self._first.set()
-        return True
+        return 0.0
+
+    async def _end_without(self, record: AliasRecord, error: Exception) -> None:
+        """Give up waiting for a champion that only an operator can make usable, if nothing else is served."""
+        if record.alias != CHAMPION or not isinstance(error, (SignatureError, RegistryDenied)):
+            return
+        if record.live:  # live state is read at the same time, and may do
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LIVE_WITHIN_S):
+                    await self._first.wait()
+        if self.served is None:
+            why, advice = f"there is no champion to serve: {error}", "Give scoring the learner's RIVERMILL_SIGNING_KEY"
+            denied = isinstance(error, RegistryDenied)
+            self._hopeless = SettingsError(why) if denied else NoChampionError(f"{why}. {advice}")
+            self._first.set()
 
     def _opened(self, blob: bytes, record: AliasRecord) -> Part:
         """In a thread of its own: lanes go on meanwhile."""

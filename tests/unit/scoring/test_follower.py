@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 
@@ -17,12 +19,19 @@ from schemas.models import AliasRecord
 from services.domain import live, snapshot
 from services.domain.served import Served
 from services.learner.core.fold import Fold
+from services.registry import tokens
+from services.registry.database import open_database
+from services.registry.tables import TokenRow
 from services.runtime.registry_client import RegistryClient
+from services.runtime.settings import SettingsError
 from services.runtime.snapshots import SnapshotCache
+from services.scoring import follower as following_module
 from services.scoring.follower import Follower, NoChampionError
+from tests.unit.registry.serving import post, serving
 from tests.unit.stream import LOG_ID, control, examples, spec
 
 KEY, OTHER = b"the-learner's-own-key", b"somebody-else's-key!!"
+SECRET = "the-registrys-own-token"
 
 
 def taught(labels: int = 100) -> Fold:
@@ -33,9 +42,14 @@ def taught(labels: int = 100) -> Fold:
     return fold
 
 
-def following(folder: Path, scenario: Callable[[Follower, SnapshotCache], Awaitable[None]]) -> None:
+def following(
+    folder: Path,
+    scenario: Callable[[Follower, SnapshotCache], Awaitable[None]],
+    url: str = "http://127.0.0.1:1",
+    token: str | None = None,
+) -> None:
     async def run() -> None:
-        client = RegistryClient("http://127.0.0.1:1", attempts=1)
+        client = RegistryClient(url, token=token, attempts=1)
         cache = SnapshotCache(folder, client)
         follower = Follower("flights", (KEY,), cache)
         task = asyncio.create_task(follower.run())
@@ -78,8 +92,29 @@ async def served_at(follower: Follower, offset: int) -> Served:
     return served
 
 
+def snapshot_of(folder: Path, decision: bytes) -> Path:
+    return folder / msgspec.json.decode(decision, type=AliasRecord).snapshot_sha256
+
+
+def in_the_registry_alone(folder: Path, decision: bytes) -> bytes:
+    """The decision, whose snapshot is in the cache no more."""
+    snapshot_of(folder, decision).unlink()
+    return decision
+
+
+def closed_registry(folder: Path) -> AbstractContextManager[httpx.Client]:
+    """A registry that answers nobody without a token."""
+    return serving(folder, {"RIVERMILL_REGISTRY_TOKEN": SECRET, "RIVERMILL_REGISTRY_ANONYMOUS": "none"})
+
+
 def told(follower: Follower) -> list[Alert]:
     return [msgspec.json.decode(out.value or b"", type=Alert) for out in follower.refusals.take()]
+
+
+async def soon_told(follower: Follower) -> list[Alert]:
+    while not (alerts := told(follower)):  # noqa: ASYNC110 - it happens in the follower
+        await asyncio.sleep(0.01)
+    return alerts
 
 
 def test_a_champion_in_the_cache_is_served_without_a_registry(tmp_path: Path) -> None:
@@ -103,6 +138,70 @@ def test_another_signing_key_is_told_as_what_it_is(tmp_path: Path) -> None:
             await follower.ready()
 
     following(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_token_that_gets_no_champion_ends_scoring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, live: bool
+) -> None:
+    """With nothing to serve and a wrong token, waiting ends with a wrong setting, in the registry's own words."""
+    monkeypatch.setattr(following_module, "_LIVE_WITHIN_S", 0.1)
+
+    async def scenario(follower: Follower, cache: SnapshotCache) -> None:
+        await follower.on_decision(in_the_registry_alone(tmp_path, await champion(cache, KEY, live=live)), 0)
+        with pytest.raises(SettingsError, match=r"the token is wrong.*RIVERMILL_REGISTRY_TOKEN"):
+            await follower.ready()
+
+    with closed_registry(tmp_path / "registry") as client:
+        following(tmp_path, scenario, str(client.base_url), "not the token")
+
+
+def test_live_state_is_served_though_the_token_is_wrong(tmp_path: Path) -> None:
+    """A live champion waits for live parameters before a wrong token ends scoring; what is wrong is told all the same."""
+
+    async def scenario(follower: Follower, cache: SnapshotCache) -> None:
+        await follower.on_decision(in_the_registry_alone(tmp_path, await champion(cache, KEY, live=True)), 0)
+        waiting = asyncio.create_task(follower.ready())
+        (opened,) = await soon_told(follower)
+        assert "the token is wrong" in opened.summary
+        await asyncio.sleep(0.1)
+        await follower.on_parameters(parameters(KEY), 0)
+        await waiting
+        await served_at(follower, 101)
+
+    with closed_registry(tmp_path / "registry") as client:
+        following(tmp_path, scenario, str(client.base_url), "not the token")
+
+
+def test_a_version_is_served_once_the_registry_lets_us_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version refused for its reader's token is asked for again, and the incident ends when it comes."""
+    monkeypatch.setattr(following_module, "_REFUSED_RETRY_S", 0.1)
+    with closed_registry(tmp_path / "registry") as client:
+        database = open_database(f"sqlite:///{tmp_path / 'registry' / 'registry' / 'registry.sqlite'}")
+        token = tokens.create(database, "scoring", [], datetime.now(UTC))
+        tokens.revoke(database, "scoring", datetime.now(UTC))
+
+        async def scenario(follower: Follower, cache: SnapshotCache) -> None:
+            await follower.on_decision(await champion(cache, KEY), 0)
+            await served_at(follower, 102)
+            decision = await champion(cache, KEY, 2)
+            headers = {"Authorization": f"Bearer {SECRET}"}
+            for offset, blob in enumerate((b"version 1", snapshot_of(tmp_path, decision).read_bytes())):
+                post(client, "flights", blob, headers, offset=offset).raise_for_status()
+            await follower.on_decision(in_the_registry_alone(tmp_path, decision), 1)
+            (opened,) = await soon_told(follower)
+            assert (opened.state, opened.signal) == ("opened", "champion/2")
+            await served_at(follower, 102)
+            with database.writing() as session:
+                row = session.get(TokenRow, "scoring")
+                assert row is not None
+                row.revoked_at = None
+            await served_at(follower, 103)
+            (resolved,) = await soon_told(follower)
+            assert (resolved.state, resolved.incident_id) == ("resolved", opened.incident_id)
+
+        following(tmp_path, scenario, str(client.base_url), token)
+        database.close()
 
 
 def test_refused_live_parameters_are_an_incident_that_ends(tmp_path: Path) -> None:
@@ -134,9 +233,7 @@ def test_a_refused_version_is_told_with_the_decision_that_named_it(tmp_path: Pat
         (opened,) = told(follower)
         assert (opened.state, opened.position) == ("opened", Position("flights.models", 0, 4))
         await follower.on_decision(await champion(cache, KEY, 2), 6)
-        while not (alerts := told(follower)):  # noqa: ASYNC110 - it happens in the follower
-            await asyncio.sleep(0.01)
-        (resolved,) = alerts
+        (resolved,) = await soon_told(follower)
         assert (resolved.incident_id, resolved.state) == (opened.incident_id, "resolved")
         assert resolved.position == Position("flights.models", 0, 6)
 
@@ -166,10 +263,10 @@ def test_a_version_that_cannot_be_had_yet_leaves_the_newest_state_serving(tmp_pa
     """Until the registry is back, neither an older live state comes back nor nothing at all is served."""
 
     async def scenario(follower: Follower, cache: SnapshotCache) -> None:
-        missing = msgspec.json.decode(await champion(cache, KEY, 20, live=True), type=AliasRecord)
-        (tmp_path / missing.snapshot_sha256).unlink()
+        decision = in_the_registry_alone(tmp_path, await champion(cache, KEY, 20, live=True))
+        missing = msgspec.json.decode(decision, type=AliasRecord)
         await follower.on_parameters(parameters(KEY), 0)
-        await follower.on_decision(encode(missing), 0)
+        await follower.on_decision(decision, 0)
         await served_at(follower, 101)
         await follower.on_decision(await champion(cache, KEY, 21, live=True), 1)
         await served_at(follower, 122)
