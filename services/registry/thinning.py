@@ -3,8 +3,9 @@
 The newest ``keep`` versions of a candidate stay. Behind them every second, behind twice as many every fourth, and so
 on: ``keep`` / 2 for each doubling of age, so that any past stays within reach of a short refold while storage grows
 with the logarithm of time. What an alias names now stays, and so does whatever somebody ever decided on: every
-version in the alias log. That a live alias once passed over a version while following its candidate does not keep it,
-or nothing would ever be thinned. A thinned version keeps its row; its snapshot can be refolded from ``examples``.
+version in the alias log, and the one that it replaced, where a rollback leads. That a live alias once passed over a
+version while following its candidate does not keep it, or nothing would ever be thinned. A thinned version keeps its
+row; its snapshot can be refolded from ``examples``.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def mark(session: Session, newest: VersionRow, keep: int) -> None:
     name = newest.name
     named = select(AliasRow.version).where(AliasRow.name == name)
     decided = select(MoveRow.version).where(MoveRow.name == name, MoveRow.logged)
+    replaced = select(MoveRow.previous).where(MoveRow.name == name, MoveRow.logged, MoveRow.previous.is_not(None))
     old = select(VersionRow).where(
         VersionRow.name == name,
         VersionRow.candidate == newest.candidate,
@@ -42,6 +44,7 @@ def mark(session: Session, newest: VersionRow, keep: int) -> None:
         VersionRow.state == STORED,
         VersionRow.version.not_in(named),
         VersionRow.version.not_in(decided),
+        VersionRow.version.not_in(replaced),
     )
     for row in session.scalars(old):
         if not kept(row.ordinal, newest.ordinal, keep):

@@ -71,6 +71,23 @@ def test_what_somebody_decided_on_stays(database: Database, blobs: Blobs) -> Non
     assert 5 not in stored(database)
 
 
+def test_what_a_decision_replaced_stays(database: Database, blobs: Blobs) -> None:
+    """Nobody decided on the version that a live champion had come to; a rollback to it is possible all the same."""
+    fill(database, blobs, 1, 1, keep=2)
+    other = manifest(b"other", candidate="sgd", keep=2)
+    publish(database, blobs, "flights", other, b"other", actor="learner", now=AT)
+    for version in (2, 1):  # from now on both candidates have an alias of their own
+        set_alias(database, "flights", "champion", SetAlias(version, "a test"), actor="ann", now=AT)
+    fill(database, blobs, 2, 5, keep=2)
+    set_alias(database, "flights", "champion", SetAlias(2, "a test"), actor="ann", now=AT)
+    fill(database, blobs, 6, 30, keep=2)
+    with database.reading() as session:
+        replaced = reading.log(session, "flights", None, 1).items[0].previous
+    assert replaced == 6
+    set_alias(database, "flights", "champion", SetAlias(replaced, "back", live=False), actor="ann", now=AT)
+    assert 5 not in stored(database)
+
+
 def test_candidates_are_thinned_apart(database: Database, blobs: Blobs) -> None:
     """How many versions of one candidate stay does not depend on another's."""
     for number in range(1, 41):
