@@ -28,7 +28,13 @@ def serve(
     host: Annotated[str, cyclopts.Parameter(help="Address to listen on; another than loopback needs a token.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, cyclopts.Parameter(help="Port to listen on.")] = 8080,
+    port: Annotated[
+        int,
+        cyclopts.Parameter(
+            help="Port to listen on; 0 takes a free one, which the log names.",
+            validator=cyclopts.validators.Number(gte=0, lte=65535),
+        ),
+    ] = 8080,
 ) -> int:
     """Keep the versions of every pipeline's models, and decide which of them is served.
 

@@ -96,6 +96,20 @@ def test_wrong_setting_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert refused.stderr.count("\n") == 1
 
 
+def test_no_port_is_taken_for_another(tmp_path: Path) -> None:
+    """A number that is no port is refused: the operating system would cut it, and the registry listen elsewhere."""
+    refused = subprocess.run(
+        [*COMMAND, "--port", "99999"],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert refused.returncode == 2
+    assert 'Invalid value "99999" for --port' in refused.stderr
+
+
 def test_taken_port_is_exit_code_1(tmp_path: Path) -> None:
     """A port that somebody else has ends the process with exit code 1."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
