@@ -46,6 +46,8 @@ _SMALL_BODY = 64 * 1024
 _MANIFEST_BYTES = 64 * 1024
 _UPLOAD_SECONDS = 120
 _UPLOADS_AT_ONCE = 4
+_SHOWN = 80
+_WRITE_UTC = "Write UTC as 2026-01-31T12:00:00Z, or another offset with %2B for its plus sign."
 _manifest = msgspec.json.Decoder(NewVersion)
 
 ModelName = Annotated[str, Parameter(pattern=NAME, description="Name of the model: the pipeline's name.")]
@@ -214,7 +216,9 @@ async def put_alias(
 def get_served(
     registry: Registry,
     name: ModelName,
-    at: Annotated[datetime | None, Parameter(description="RFC 3339 with an offset; default now.")] = None,
+    at: Annotated[
+        str | None, Parameter(description="RFC 3339 with an offset; default now.", schema_extra={"format": "date-time"})
+    ] = None,
 ) -> Served:
     """Which version each alias named at a time, live following included."""
     moment = _utc(at) if at is not None else datetime.now(UTC)
@@ -222,15 +226,18 @@ def get_served(
         return reading.served(session, name, moment)
 
 
-def _utc(at: datetime) -> datetime:
+def _utc(text: str) -> datetime:
+    """The time of ``at=``: a number is none, though Litestar would take it for seconds since 1970."""
+    try:
+        at = msgspec.convert(text, datetime)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"at={text[:_SHOWN]} is no time", _WRITE_UTC) from error
     if at.tzinfo is None:
-        raise Invalid(f"at={at.isoformat()} has no offset", "Write UTC as 2026-01-31T12:00:00Z.")
+        raise Invalid(f"at={text} has no offset", _WRITE_UTC)
     try:
         return at.astimezone(UTC)
     except OverflowError as error:
-        raise Invalid(
-            f"at={at.isoformat()} lies outside the years 1 to 9999 in UTC", "Ask for a time within."
-        ) from error
+        raise Invalid(f"at={text} lies outside the years 1 to 9999 in UTC", "Ask for a time within.") from error
 
 
 @get(

@@ -10,8 +10,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from services.domain.registry_api import Version
+from services.registry import specs
 from services.registry.reading import version_of
-from services.registry.tables import SpecRow, VersionRow
+from services.registry.tables import VersionRow
 
 MOST_LINES = 400
 """Lines of a diff that are shown."""
@@ -45,7 +46,7 @@ def lineage(session: Session, row: VersionRow) -> Lineage:
     if parent is None or parent.spec == row.spec:
         lines: list[DiffLine] | None = []
     else:
-        before, after = session.get(SpecRow, parent.spec), session.get(SpecRow, row.spec)
+        before, after = specs.find(session, parent.spec), specs.find(session, row.spec)
         lines = None if before is None or after is None else diff(before.body, after.body)
     cut = lines is not None and len(lines) > MOST_LINES
     return Lineage(

@@ -50,10 +50,14 @@ def _refused(request: _Request, refusal: Refusal) -> Response[Any]:
 def _http(request: _Request, error: HTTPException) -> Response[Any]:
     status = HTTPStatus(error.status_code)
     wrong = error.extra if isinstance(error.extra, list) else []
-    told = "; ".join(
-        f"{item.get('key', 'body')}: {item.get('message', '')}" for item in wrong if isinstance(item, dict)
-    )
+    told = "; ".join(_told(item) for item in wrong if isinstance(item, dict))
     return _answer(request, status, error.detail or status.phrase, told or _ADVICE.get(status, ""), error.headers)
+
+
+def _told(wrong: dict[str, str]) -> str:
+    """What is wrong with one part of a request. Litestar calls the body ``data``, and says no more of one that is missing."""
+    key, message = wrong.get("key", "body"), wrong.get("message", "")
+    return f"{'body' if key == 'data' else key}: {'nothing was sent' if message == repr(key) else message}"
 
 
 def _database(request: _Request, error: OperationalError) -> Response[Any]:

@@ -151,7 +151,10 @@ def test_broken_multipart_is_refused(refusing: httpx.Client, body: bytes) -> Non
         (f"{API}/versions/1", 404, "no model"),
         (f"{API}/versions/x", 404, ""),
         (f"{API}/log", 404, "no model"),
-        (f"{API}/served?at=yesterday", 400, "at"),
+        (f"{API}/served?at=yesterday", 422, "at=yesterday is no time"),
+        (f"{API}/served?at=2013", 422, "at=2013 is no time"),
+        (f"{API}/served?at=2026-01-01", 422, "is no time"),
+        (f"{API}/served?at=2026-01-01T00:00:00+01:00", 422, "%2B"),
         (f"{API}/served?at=2026-01-01T00:00:00", 422, "no offset"),
         (f"{API}/served?at=0001-01-01T00:00:00%2B05:00", 422, "outside the years"),
         (f"{API}/served?at=9999-12-31T23:59:59-05:00", 422, "outside the years"),
@@ -179,8 +182,27 @@ def test_specs_are_kept_byte_for_byte(client: httpx.Client) -> None:
     assert [client.put(path, content=spec).status_code for _ in range(2)] == [201, 200]
     assert client.get(path).content == spec
     assert client.put("/api/v1/specs/0123456789abcdef", content=spec).status_code == 422
-    for wrong in (b"\xff", b'{"a":"\0"}'):
+    for wrong in (b"\xff", b'{"a":"\0"}', b"", b"pipeline = 1", b"[]", b"[" * 100_000):
         assert client.put("/api/v1/specs/" + digest(wrong), content=wrong).status_code == 422
+
+
+@pytest.mark.parametrize(("kept", "asked"), [(16, 64), (64, 16), (20, 30)])
+def test_a_spec_is_found_by_fewer_digits_and_by_more(client: httpx.Client, kept: int, asked: int) -> None:
+    """Any beginning of its sha256 names a spec, and no other hash that begins alike."""
+    spec = b'{"pipeline":{"name":"flights"}}'
+    whole = digest(spec)
+    assert client.put(f"/api/v1/specs/{whole[:kept]}", content=spec).status_code == 201
+    assert client.get(f"/api/v1/specs/{whole[:asked]}").content == spec
+    assert client.put(f"/api/v1/specs/{whole[:asked]}", content=spec).status_code == 200
+    other = whole[:16] + ("0" if whole[16] != "0" else "1")
+    assert client.get(f"/api/v1/specs/{other}").status_code == 404
+
+
+@pytest.mark.parametrize(("body", "told"), [(b"", "body: nothing was sent"), (b"{}", "body: Object missing")])
+def test_a_decision_without_content_is_told(refusing: httpx.Client, body: bytes, told: str) -> None:
+    """What is missing is named as its sender knows it."""
+    answer = refusing.put(f"{API}/aliases/champion", content=body)
+    assert (answer.status_code, answer.json()["detail"][: len(told)]) == (400, told)
 
 
 def test_actor_is_bounded(refusing: httpx.Client) -> None:
