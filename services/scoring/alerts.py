@@ -1,50 +1,72 @@
 """Alerts that scoring raises: a snapshot or live parameters that it refused to serve.
 
 Every process raises its own, with an id made from version and cause, so that consumers may see one of them twice and
-know it for the same.
+know it for the same. What is open lies in the checkpoints: whoever has a lane next ends it, if its process is gone.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 
 from schemas.alerts import Position
 from schemas.models import AliasRecord
 from schemas.predictions import ModelRef
 from services.domain import model_alerts
 from services.domain.records import Out
+from services.runtime.registry_client import RegistryError
 
+_REASONS = {"SignatureError": "signature", "SnapshotRefused": "sha256_or_size", "SnapshotError": "snapshot"}
+REASONS = (*_REASONS.values(), "undecodable", "registry", "unloadable")
+"""Labels of the metric."""
 _MAX_OPEN = 100
+_MAX_CAUSE = 100
+"""Longer ones, which are none of the registry's, stay out of the checkpoints."""
 
 
 class Refusals:
-    """Open incidents by cause, and the alerts that wait to be sent (at most 100 of each)."""
+    """Open incidents by cause and number, and the alerts that wait to be sent (at most 100 of each).
+
+    The number tells one episode from the next: the decision's revision, or the record's offset.
+    """
 
     def __init__(self, pipeline: str) -> None:
         self._pipeline = pipeline
-        self._open: dict[str, tuple[str, str, int]] = {}
+        self._open: dict[tuple[str, int], str] = {}  # what was told of it; nothing by us of what was restored
         self._pending: list[Out] = []
 
     def refused(self, cause: str, message: str, position: Position, record: AliasRecord | None) -> None:
         """What lies at ``position`` was refused; told once a cause."""
-        if cause in self._open or len(self._open) >= _MAX_OPEN:
+        told = any(it == cause and told for (it, _), told in self._open.items())
+        if told or len(self._open) >= _MAX_OPEN:
             return
-        number = record.revision if record else position.offset  # tells one episode from the next
-        self._open[cause] = (record.alias if record else cause, message, number)
+        number = record.revision if record else position.offset
+        self._open[cause, number] = message
         self._raise(cause, message, record, number, position, resolved=False)
 
     def recovered(self, record: AliasRecord, position: Position) -> None:
         """The alias is served as asked, by another version or by one it had before: what was refused for it is over."""
-        for cause in [cause for cause, (alias, _, _) in self._open.items() if alias == record.alias]:
-            _, message, number = self._open.pop(cause)
-            told = f"{message}; version {record.version} is served now"
-            self._raise(cause, told, record, number, position, resolved=True)
+        for cause in {cause for cause, _ in self._open if cause.rpartition("/")[0] == record.alias}:
+            self._resolve(cause, f"version {record.version} is served now", record, position)
 
     def accepted(self, cause: str, position: Position) -> None:
         """What this cause is about is as it should be again."""
-        if cause in self._open:
-            _, message, number = self._open.pop(cause)
-            self._raise(cause, f"{message}; a later record is good", None, number, position, resolved=True)
+        self._resolve(cause, "a later record is good", None, position)
+
+    def _resolve(self, cause: str, why: str, record: AliasRecord | None, position: Position) -> None:
+        for number in [number for it, number in self._open if it == cause]:
+            message = self._open.pop((cause, number)) or f"{cause} was refused before this process began"
+            self._raise(cause, f"{message}; {why}", record, number, position, resolved=True)
+
+    def standing(self) -> Sequence[tuple[str, int]]:
+        """What is open, for the checkpoint."""
+        return [(cause, number) for cause, number in self._open if len(cause) <= _MAX_CAUSE]
+
+    def restored(self, opened: Iterable[tuple[str, int]]) -> None:
+        """What a checkpoint says was open. It ends as ours does; if it is refused again, that is told again."""
+        for incident in opened:
+            if len(self._open) < _MAX_OPEN:
+                self._open.setdefault(incident, "")
 
     def take(self) -> list[Out]:
         """The alerts to send now."""
@@ -60,3 +82,8 @@ class Refusals:
             time.time_ns() // 1_000_000, model=model, resolution="recovered" if resolved else None,
         )  # fmt: skip
         self._pending = [*self._pending, alert][-_MAX_OPEN:]
+
+
+def reason_of(error: Exception) -> str:
+    """The label that an error counts under."""
+    return _REASONS.get(type(error).__name__, "registry" if isinstance(error, RegistryError) else "unloadable")

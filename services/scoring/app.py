@@ -6,6 +6,9 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
+from schemas.codec import encode
 from schemas.state import Checkpoint
 from services.domain import catalogue
 from services.domain.records import Incoming, Output, Standing
@@ -18,6 +21,12 @@ from services.runtime.transactions import Place
 from services.runtime.worker import Handler
 from services.scoring.core import Score
 from services.scoring.follower import Follower
+
+
+class Data(msgspec.Struct):
+    """The stage's own part of its checkpoint: the incidents that the process has open, by cause and number."""
+
+    refused: list[tuple[str, int]] = []
 
 
 class ScoreDriver(Driver):
@@ -62,9 +71,11 @@ class ScoreDriver(Driver):
         return output
 
     def standing(self) -> Standing:
-        """The first predictions with these labels are on their way."""
+        """The core's, and which incidents are open; the first predictions with these labels are on their way."""
         self._leaving, self._came_in = self._leaving + self._came_in, []
-        return super().standing()
+        standing = super().standing()
+        standing.data = encode(Data([*self._follower.refusals.standing()]))
+        return standing
 
     def committed(self, ends: Mapping[Place, int]) -> None:  # noqa: ARG002 - what was written does not matter
         """They are out."""
@@ -99,6 +110,8 @@ def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage
         )
         if checkpoint is not None:
             core.totals.update(checkpoint.totals)
+            if (data := msgspec.json.decode(checkpoint.data, type=Data | None)) is not None:
+                follower.restored(data.refused)
         return ScoreDriver(core, lane, follower, loading[0])
 
     clean = deployment.topic("events.clean")

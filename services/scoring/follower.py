@@ -27,7 +27,7 @@ from services.runtime.errors import OperatorError
 from services.runtime.registry_client import RegistryDenied, RegistryError, RegistryUnavailable
 from services.runtime.settings import SettingsError
 from services.runtime.snapshots import SnapshotCache
-from services.scoring.alerts import Refusals
+from services.scoring.alerts import REASONS, Refusals, reason_of
 
 _DECISION = msgspec.json.Decoder(AliasRecord)
 _RETRY_S = 2.0
@@ -35,8 +35,6 @@ _REFUSED_RETRY_S = 30.0
 """What a person has to put right takes its time, and every attempt is a line in both logs."""
 _LIVE_WITHIN_S = 5.0
 _MAX_CAME_IN = 2000
-_REASONS = {"SignatureError": "signature", "SnapshotRefused": "sha256_or_size", "SnapshotError": "snapshot"}
-_OTHER_REASONS = ("undecodable", "registry", "unloadable")
 _log = structlog.get_logger()
 
 
@@ -67,7 +65,7 @@ class Follower:
         self._started_ms = time.time_ns() // 1_000_000
         self._wake = asyncio.Event()
         self._first = asyncio.Event()
-        for reason in (*_REASONS.values(), *_OTHER_REASONS):  # an increase from nothing is none to Prometheus
+        for reason in REASONS:  # an increase from nothing is none to Prometheus
             metrics.REFUSED.labels(reason)
         for how in ("live", "version"):
             metrics.SWAPS.labels(how)
@@ -132,6 +130,11 @@ class Follower:
         came_in, self._came_in = self._came_in, []
         return came_in
 
+    def restored(self, opened: Sequence[tuple[str, int]]) -> None:
+        """Incidents that the last process with a lane of ours had open: they end with what is served now."""
+        self.refusals.restored(opened)
+        self._wake.set()
+
     async def run(self) -> None:
         """Fetch, verify and load the snapshots that the aliases need, for ever."""
         while True:
@@ -177,7 +180,7 @@ class Follower:
             return _RETRY_S
         except (RegistryError, OSError, ValueError, KeyError) as error:
             cause, told = f"{record.alias}/{record.version}", f"{what} is refused: {error}"
-            self._refuse(_reason(error), cause, told, self._decided[record.alias], record)
+            self._refuse(reason_of(error), cause, told, self._decided[record.alias], record)
             await self._end_without(record, error)
             if isinstance(error, (RegistryDenied, OSError)):  # somebody may put it right
                 return _REFUSED_RETRY_S
@@ -244,8 +247,3 @@ class Follower:
         metrics.REFUSED.labels(reason).inc()
         _log.error("refused; the old state keeps serving", cause=cause, error=message)
         self.refusals.refused(cause, message, position, record)
-
-
-def _reason(error: Exception) -> str:
-    """A bounded label for the metric."""
-    return _REASONS.get(type(error).__name__, "registry" if isinstance(error, RegistryError) else "unloadable")
