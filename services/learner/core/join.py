@@ -72,9 +72,9 @@ class Join:
     ) -> None:
         self.totals = dict.fromkeys(_COUNTS, 0)
         self.outcomes_position = 0
-        self.ledger = Ledger(spill_after)
+        self._horizon = duration(spec.label.horizon)
+        self.ledger = Ledger(self._horizon, spill_after)
         self.label_decoder = records.label_decoder(spec.pipeline.task)
-        self.horizon = duration(spec.label.horizon)
         self._lane = lane
         self._deadletter_partition = lane % partitions
         self.predictions_topic = predictions_topic
@@ -198,17 +198,16 @@ class Join:
         self.totals["predictions"] += 1
         arrival = records.read_prediction(record)
         key = record.key or b""
-        deadline = records.later(arrival.time, self.horizon)
+        time = arrival.time
         known = ledger.entries.get(key)
-        if known is not None and not ledger.passed(known.deadline):
+        if known is not None and not ledger.passed(known.time):
             self.totals["repeats"] += 1
             ledger.repeat(key, offset)
             return
-        entry = Entry(deadline, offset, key, record.value, None, known)
+        entry = Entry(time, offset, key, record.value, None, known)
         ledger.remember(entry)
         if key in ledger.waiting:
             self._meet(entry, ledger.waiting[key], record.timestamp)
-        time = arrival.time
         if self._wall and to_ms(time) >= record.timestamp:
             time = from_ms(max(record.timestamp, 0))
         ledger.watermark.see(time, record.timestamp)
@@ -224,39 +223,36 @@ class Join:
         key, time = record.key or b"", label.time
         entry = ledger.entries.get(key)
         if entry is None:
-            due = records.later(time, self.horizon)
-            self._wait(Waiting(due, offset, key, label.label), record.timestamp)
+            self._wait(Waiting(time, offset, key, label.label), record.timestamp)
             return
         older = entry.older
         while older is not None:
-            if time <= older.deadline:
+            if time - older.time <= self._horizon:
                 entry = older
             older = older.older
         self._apply(entry, label.label, time, offset, record.timestamp)
 
     def _meet(self, entry: Entry, chain: list[Waiting], timestamp: int) -> None:
         """The prediction has come that these labels waited for: the last one in time is its label."""
-        in_time = sum(label.due - self.horizon <= entry.deadline for label in chain)
+        in_time = sum(label.time - entry.time <= self._horizon for label in chain)
         for place, label in enumerate(tuple(chain), start=1):
             self.ledger.answer(label)
-            time = label.due - self.horizon
             if place < in_time:
                 self._tell(key=entry.key, state="superseded", label=label, timestamp=timestamp, entry=entry)
             else:
-                self._apply(entry, label.label, time, label.offset, timestamp)
+                self._apply(entry, label.label, label.time, label.offset, timestamp)
 
     def _apply(self, entry: Entry, label: Label, time: datetime, offset: int, timestamp: int) -> None:
         """A label meets its prediction."""
-        old = entry.label
+        old, delay = entry.label, time - entry.time
         state: State
-        if time > entry.deadline:
+        if delay > self._horizon:
             state = "orphan"
         elif old is None:
             state = "labelled"
         else:
             state = "duplicate" if old == label else "corrected"
         self.totals[state] += 1
-        delay = time - (entry.deadline - self.horizon)
         self._outcomes.append(
             records.outcome(
                 entry.key, state, label, time, delay=delay, offsets=(entry.offset, offset), timestamp=timestamp
@@ -269,16 +265,16 @@ class Join:
     def _wait(self, label: Waiting, timestamp: int) -> None:
         """A label without a known prediction: it waits, unless it is too old or one like it waits already."""
         ledger = self.ledger
-        if ledger.passed(label.due):
+        if ledger.passed(label.time):
             self._tell(key=label.key, state="orphan", label=label, timestamp=timestamp)
             return
         chain = ledger.waiting.get(label.key)
         while chain:
             last = chain[-1]
-            if last.label == label.label and last.due <= label.due:
+            if last.label == label.label and last.time <= label.time:
                 self._tell(key=label.key, state="duplicate", label=label, timestamp=timestamp)
                 return
-            if last.due < label.due:
+            if last.time < label.time:
                 break
             ledger.answer(last)
             same = last.label == label.label
@@ -300,23 +296,23 @@ class Join:
     def _tell(self, *, key: bytes, state: State, label: Waiting, timestamp: int, entry: Entry | None = None) -> None:
         """The end of a label that waited, or that came for nothing."""
         self.totals[state] += 1
-        time = label.due - self.horizon
-        delay = None if entry is None else time - (entry.deadline - self.horizon)
+        delay = None if entry is None else label.time - entry.time
         offsets = (None if entry is None else entry.offset, label.offset)
         self._outcomes.append(
-            records.outcome(key, state, label.label, time, delay=delay, offsets=offsets, timestamp=timestamp)
+            records.outcome(key, state, label.label, label.time, delay=delay, offsets=offsets, timestamp=timestamp)
         )
 
     def _expire(self, entry: Entry) -> None:
         timestamp, default = self.ledger.watermark.moved_by, self._default
+        deadline = entry.time + self._horizon
         self.totals["expired"] += 1
         offsets = (entry.offset, None)
         self._outcomes.append(
             records.outcome(
-                entry.key, "expired", default, entry.deadline, delay=None, offsets=offsets, timestamp=timestamp
+                entry.key, "expired", default, deadline, delay=None, offsets=offsets, timestamp=timestamp
             )
         )
         if default is not None:
             self.totals["expired_default"] += 1
-            self._examples.append(records.example(entry, default, entry.deadline, None, timestamp))
+            self._examples.append(records.example(entry, default, deadline, None, timestamp))
         self.ledger.forget(entry)

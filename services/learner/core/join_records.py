@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from schemas.codec import encode
 from schemas.outcomes import Outcome, State
 from services.domain.records import MAX_VALUE_BYTES, Incoming, Out
+from services.domain.spec_duration import LONGEST
 from services.learner.core.ledger import Entry, Label, Waiting
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -97,7 +98,7 @@ class SpilledEntry(msgspec.Struct, array_like=True):
     """A remembered prediction in the state topic."""
 
     offset: int
-    deadline: datetime
+    time: datetime
     value: bytes
     label: Label | None
 
@@ -106,7 +107,7 @@ class SpilledLabel(msgspec.Struct, array_like=True):
     """A waiting label in the state topic."""
 
     offset: int
-    due: datetime
+    time: datetime
     label: Label
 
 
@@ -133,6 +134,7 @@ LabelDecoder = msgspec.json.Decoder[BooleanLabel] | msgspec.json.Decoder[NumberL
 _ARRIVAL = msgspec.json.Decoder(Arrival)
 _SERVED = msgspec.json.Decoder(_Served)
 _MALFORMED = (UnicodeError, RecursionError)
+_LATEST = datetime.max.replace(tzinfo=UTC) - LONGEST
 
 
 def label_decoder(task: Literal["binary", "regression"]) -> LabelDecoder:
@@ -153,6 +155,7 @@ def read_prediction(record: Incoming) -> Arrival:
         raise RefusedError("invalid", str(error)) from error
     except (msgspec.DecodeError, *_MALFORMED) as error:
         raise RefusedError("malformed", str(error)) from error
+    _require_room(arrival.time)
     return arrival
 
 
@@ -167,6 +170,7 @@ def read_label(decoder: LabelDecoder, record: Incoming) -> LabelRecord:
         raise RefusedError("invalid", str(error)) from error
     except (msgspec.DecodeError, *_MALFORMED) as error:
         raise RefusedError("malformed", str(error)) from error
+    _require_room(label.time)
     return label
 
 
@@ -176,14 +180,10 @@ def _content(record: Incoming) -> tuple[bytes, bytes]:
     return record.key, record.value
 
 
-def later(time: datetime, horizon: timedelta) -> datetime:
-    """``time`` + ``horizon``; RefusedError when that lies beyond the year 9999."""
-    try:
-        return time + horizon
-    except OverflowError as error:
-        raise RefusedError(
-            "time_range", f"{time.isoformat()} plus the label horizon is beyond the year 9999"
-        ) from error
+def _require_room(time: datetime) -> None:
+    """RefusedError for a time to which no horizon can be added, whatever the pipeline file will say one day."""
+    if time > _LATEST:
+        raise RefusedError("time_range", f"{time.isoformat()} plus the longest label horizon is beyond the year 9999")
 
 
 def example(entry: Entry, label: Label, label_time: datetime, corrects: Label | None, timestamp: int) -> Out:
@@ -225,9 +225,9 @@ def outcome(
 
 def spilled_entry(entry: Entry) -> SpilledEntry:
     """The form that the state topic keeps."""
-    return SpilledEntry(entry.offset, entry.deadline, entry.value or b"", entry.label)
+    return SpilledEntry(entry.offset, entry.time, entry.value or b"", entry.label)
 
 
 def spilled_label(label: Waiting) -> SpilledLabel:
     """The form that the state topic keeps."""
-    return SpilledLabel(label.offset, label.due, label.label)
+    return SpilledLabel(label.offset, label.time, label.label)

@@ -50,9 +50,9 @@ class Restoring:
             key = record.key.split(b"/", 2)[2]
             kept = _SPILLED.decode(record.value)
             for entry in kept.entries:
-                self._remember(Entry(entry.deadline, entry.offset, key, entry.value, entry.label))
+                self._remember(Entry(entry.time, entry.offset, key, entry.value, entry.label))
             for label in kept.labels:
-                self._ledger.wait(Waiting(label.due, label.offset, key, label.label))
+                self._ledger.wait(Waiting(label.time, label.offset, key, label.label))
             for offset in kept.repeats:
                 self._repeats.add(offset)
                 self._ledger.repeat(key, offset)
@@ -71,16 +71,15 @@ class Restoring:
 
     def predictions(self, batch: Iterable[Incoming]) -> None:
         """Predictions from their low water to the checkpoint's position."""
-        horizon = self._join.horizon
         for record in batch:
             offset = record.offset
             if offset in self._expired or offset in self._repeats or offset < self._data.spilled_to[0]:
                 continue
             try:
-                deadline = records.later(records.read_prediction(record).time, horizon)
+                time = records.read_prediction(record).time
             except records.RefusedError:
                 continue  # it was a dead letter
-            self._remember(Entry(deadline, offset, record.key or b"", record.value, self._labels.get(offset)))
+            self._remember(Entry(time, offset, record.key or b"", record.value, self._labels.get(offset)))
 
     def labels(self, batch: Iterable[Incoming]) -> None:
         """Labels from their low water to the checkpoint's position."""
@@ -90,10 +89,9 @@ class Restoring:
                 continue
             try:
                 label = records.read_label(self._join.label_decoder, record)
-                due = records.later(label.time, self._join.horizon)
             except records.RefusedError:
                 continue  # it was a dead letter
-            self._ledger.wait(Waiting(due, offset, record.key or b"", label.label))
+            self._ledger.wait(Waiting(label.time, offset, record.key or b"", label.label))
 
     def finish(self) -> None:
         """Set aside what had lapsed, and compare with the checkpoint's account; LedgerError if they differ."""

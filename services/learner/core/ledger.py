@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from datetime import datetime
+from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
@@ -15,11 +15,11 @@ Label = bool | float
 class Entry(msgspec.Struct, order=True, gc=False):
     """A prediction that is remembered: pending while ``label`` is None, else closed; ``value`` is None once it is gone.
 
-    The order is that of expiry. ``older`` is an earlier prediction of the same id, whose deadline has passed, but
-    whose label may still lie unread in the log.
+    ``time`` is the event's: the order is that of expiry. ``older`` is an earlier prediction of the same id, whose
+    deadline has passed, but whose label may still lie unread in the log.
     """
 
-    deadline: datetime
+    time: datetime
     offset: int
     key: bytes
     value: bytes | None
@@ -33,9 +33,9 @@ class Entry(msgspec.Struct, order=True, gc=False):
 
 
 class Waiting(msgspec.Struct, order=True, gc=False):
-    """A label whose prediction is not known; an orphan once the watermark has passed ``due``, its time + horizon."""
+    """A label whose prediction is not known; an orphan once the watermark has passed its time + horizon."""
 
-    due: datetime
+    time: datetime
     offset: int
     key: bytes
     label: Label
@@ -130,7 +130,8 @@ class Backlog(Generic[Item]):
 class Ledger:
     """Everything the join remembers of one lane, with the cost of a change O(log n)."""
 
-    def __init__(self, spill_after: int) -> None:
+    def __init__(self, horizon: timedelta, spill_after: int) -> None:
+        self.horizon = horizon
         self.watermark = Watermark()
         self.entries: dict[bytes, Entry] = {}
         self.waiting: dict[bytes, list[Waiting]] = {}
@@ -149,10 +150,10 @@ class Ledger:
         self._dues: list[Waiting] = []
         self._repeat_order: deque[tuple[int, bytes]] = deque()
 
-    def passed(self, moment: datetime) -> bool:
-        """Whether the watermark has passed it."""
+    def passed(self, time: datetime) -> bool:
+        """Whether the watermark has passed this time + horizon."""
         at = self.watermark.at
-        return at is not None and at > moment
+        return at is not None and at > time + self.horizon
 
     def remember(self, entry: Entry) -> None:
         """Take up a prediction; ``entry.older`` is set by the caller."""
@@ -170,7 +171,7 @@ class Ledger:
         entry.label = label
         if entry.offset < self.predictions.spilled_to:
             self.touched[entry.key] = None
-        if self.passed(entry.deadline):
+        if self.passed(entry.time):
             self.forget(entry)
 
     def forget(self, entry: Entry) -> None:
@@ -192,8 +193,8 @@ class Ledger:
 
     def lapse(self) -> None:
         """Set aside what the watermark has passed: closed predictions are forgotten, pending ones may expire."""
-        deadlines, at = self._deadlines, self.watermark.at
-        while deadlines and at is not None and deadlines[0].deadline < at:
+        deadlines = self._deadlines
+        while deadlines and self.passed(deadlines[0].time):
             entry = heappop(deadlines)
             if entry.label is None:
                 self.lapsed.append((self.predictions.position, entry))
@@ -233,8 +234,8 @@ class Ledger:
 
     def overdue(self) -> list[Waiting]:
         """Take the waiting labels that the watermark has passed, in order of their time."""
-        dues, at, found = self._dues, self.watermark.at, []
-        while dues and at is not None and dues[0].due < at:
+        dues, found = self._dues, []
+        while dues and self.passed(dues[0].time):
             label = heappop(dues)
             if not label.gone:
                 found.append(label)

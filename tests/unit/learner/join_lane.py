@@ -188,13 +188,13 @@ def remembered(core: Join) -> dict[str, Any]:
         chain: list[tuple[object, ...]] = []
         older: Entry | None = entry
         while older is not None:
-            chain.append((older.offset, older.deadline, older.value, older.label))
+            chain.append((older.offset, older.time, older.value, older.label))
             older = older.older
         chains[key] = chain
     return {
         "entries": chains,
         "waiting": {
-            key: [(label.offset, label.due, label.label) for label in labels] for key, labels in ledger.waiting.items()
+            key: [(label.offset, label.time, label.label) for label in labels] for key, labels in ledger.waiting.items()
         },
         "lapsed": sorted(entry.offset for _, entry in ledger.lapsed if not entry.gone),
         "repeats": ledger.repeats,

@@ -324,6 +324,34 @@ def test_the_largest_prediction_that_is_taken_makes_an_example_that_fits() -> No
     assert core.totals["deadletter.predictions.output_too_large"] == 1
 
 
+@pytest.mark.parametrize("spill_after", [1, 1000])
+def test_a_changed_horizon_goes_for_what_already_waits(spill_after: int) -> None:
+    """Labels that waited keep their time, and predictions expire at the new deadline, in the state topic or not."""
+    lane = Lane(
+        [prediction(i, f"p{i}", 0) for i in range(5)], [label(i, f"l{i}", 1) for i in range(5)], spill_after=spill_after
+    )
+    for record in (*lane.predictions, *lane.labels):
+        lane.process([record])
+    assert bool(lane.state) is (spill_after == 1)
+    lane.options = {"horizon": f"{3 * HORIZON}m"}
+    lane.restart()
+    lane.predictions += [prediction(5, "l0", 0)]
+    lane.labels += [label(5, "p0", 2 * HORIZON), label(6, "p1", 3 * HORIZON + 1)]
+    told = outcomes(lane.process([lane.predictions[5], *lane.labels[5:]]))
+    assert [(one.event_id, one.state, one.time, one.label_delay_s) for one in told] == [
+        ("l0", "labelled", at(1), 60),
+        ("p0", "labelled", at(2 * HORIZON), 2 * HORIZON * 60),
+        ("p1", "orphan", at(3 * HORIZON + 1), (3 * HORIZON + 1) * 60),
+    ]
+    watermark_at(lane.core, 3 * HORIZON)
+    assert lane.core.expirable() is None
+    watermark_at(lane.core, 3 * HORIZON + 0.1, offset=200)
+    told = outcomes(lane.core.expire(lane.core.expirable() or 0))
+    assert [(one.event_id, one.state, one.time) for one in told] == [
+        (f"p{i}", "expired", at(3 * HORIZON)) for i in range(1, 5)
+    ]
+
+
 def test_a_log_that_lost_what_is_remembered_is_refused() -> None:
     """A restore that finds less than the checkpoint counts says so instead of forgetting predictions."""
     lane = Lane([prediction(0, "a", 0)], [])
