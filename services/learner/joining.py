@@ -8,10 +8,14 @@ from schemas.state import Checkpoint
 from services.domain.records import Output
 from services.learner.core.join import Join
 from services.learner.core.join_restore import Restoring
+from services.learner.core.ledger import Lapsed
 from services.runtime import checkpoints, metrics, readback
 from services.runtime.launch import Deployment
 from services.runtime.stage import Driver
 from services.runtime.transactions import Place
+
+_ASK_EVERY_MS = 200
+"""On a busy lane deadlines pass all the time: asking, and a transaction for what comes of it, would be half its work."""
 
 
 class JoinDriver(Driver):
@@ -28,21 +32,26 @@ class JoinDriver(Driver):
         self._bound = metrics.WAITING_LABELS_BOUND.labels("join", str(lane))
         self._watermark = metrics.WATERMARK.labels("join", str(lane))
         self._max_waiting = deployment.spec.label.max_waiting
-        self._barrier: tuple[int, int] | None = None
+        self._barrier: tuple[Lapsed, int] | None = None
+        self._asked_at = 0
 
-    async def idle(self, now: int, positions: Mapping[str, int]) -> Output | None:  # noqa: ARG002 - event time decides
+    async def idle(self, now: int, positions: Mapping[str, int]) -> Output | None:
         """Expire what the barrier asked for last time has cleared."""
         if self._barrier is None:
-            upto = self.core.expirable()
-            if upto is None:
-                return None
-            _, high = await self._watcher.bounds(self._labels, self._lane)
-            self._barrier = (upto, high)
-        upto, high = self._barrier
-        if positions[self._labels] < high:
+            self._barrier = await self._ask(now)
+        if self._barrier is None or positions[self._labels] < self._barrier[1]:
             return None
+        output = self.core.expire(self._barrier[0])
         self._barrier = None
-        return self.core.expire(upto)
+        return output if output.sends else None  # what was only forgotten stands in the next checkpoint
+
+    async def _ask(self, now: int) -> tuple[Lapsed, int] | None:
+        lapsed = self.core.expirable()
+        if lapsed is None or 0 <= now - self._asked_at < _ASK_EVERY_MS:
+            return None
+        self._asked_at = now
+        _, high = await self._watcher.bounds(self._labels, self._lane)
+        return lapsed, high
 
     def committed(self, ends: Mapping[Place, int]) -> None:
         """Outcomes will lie after what was just written."""

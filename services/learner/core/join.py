@@ -5,11 +5,11 @@ and from the watermark, so neither the ends of batches nor restarts show in the 
 
 - A label is **in time** if its own time is at most event time + horizon, however late it is read. One that is not in
   time for a remembered prediction is an orphan at once.
-- A **closed** prediction is remembered until the watermark passes its deadline; a label after that waits like any
-  other whose prediction is not known, and becomes an orphan when the watermark passes its time + horizon. That needs
-  no look at the log: a prediction that would still answer it lies after those that moved the watermark.
-- A **pending** prediction whose deadline was passed expires only once the lane has read the labels up to the high
-  watermark asked for afterwards: :meth:`Join.expirable`, then :meth:`Join.expire`.
+- A prediction whose deadline the watermark has passed is remembered until the lane has read the labels up to the high
+  watermark asked for afterwards: :meth:`Join.expirable`, then :meth:`Join.expire`. If it is **pending**, it expires
+  then; if it is **closed** (labelled, and open to corrections), it is forgotten.
+- A label whose prediction is not remembered waits, and becomes an orphan when the watermark passes its time + horizon.
+  That needs no look at the log: a prediction that would still answer it lies after those that moved the watermark.
 - Waiting labels of one id: an equal one is a duplicate, another one supersedes those that came before. One with an
   earlier time than its successor waits along with it, because only it may be in time; it is told as superseded when
   the prediction comes, its own time + horizon is passed, or ``MOST_OF_ONE_ID`` wait and it is the first of them.
@@ -36,7 +36,7 @@ from services.domain.deadletters import dead_letter
 from services.domain.records import Incoming, Out, Output, Standing
 from services.domain.spec import Spec, duration
 from services.learner.core import join_records as records
-from services.learner.core.ledger import Entry, Label, Ledger, Waiting
+from services.learner.core.ledger import Entry, Label, Lapsed, Ledger, Waiting
 
 SPILL_AFTER = 200_000
 MOST_OF_ONE_ID = 100
@@ -102,25 +102,18 @@ class Join:
             self._timestamp = batch[-1].timestamp
         return self._close()
 
-    def expirable(self) -> int | None:
-        """The mark to pass to :meth:`expire` once the labels are read up to a high watermark asked for from now on.
+    def expirable(self) -> Lapsed | None:
+        """What to pass to :meth:`expire` once the labels are read up to a high watermark asked for from now on.
 
-        None when nothing can expire. The mark is the predictions' position: it covers every deadline passed so far.
+        None when no deadline has passed of what is remembered.
         """
-        lapsed = self.ledger.lapsed
-        while lapsed and lapsed[0][1].gone:
-            lapsed.popleft()
-        return self.ledger.predictions.position if lapsed else None
+        return self.ledger.lapsed_by_now()
 
-    def expire(self, upto: int, limit: int = 10_000) -> Output:
-        """Expire what had passed its deadline at this mark, at most ``limit`` of it; the rest stays expirable."""
+    def expire(self, upto: Lapsed, limit: int = 10_000) -> Output:
+        """Expire what is still pending of this, at most ``limit`` of it (the rest stays expirable); forget the others."""
         self._open()
-        lapsed = self.ledger.lapsed
-        while lapsed and lapsed[0][0] <= upto and limit > 0:
-            _, entry = lapsed.popleft()
-            if not entry.gone:
-                self._expire(entry)
-                limit -= 1
+        for entry in self.ledger.take(upto, limit):
+            self._expire(entry)
         return self._close()
 
     def blocked(self) -> bool:
@@ -138,6 +131,7 @@ class Join:
             (ledger.predictions.position, ledger.labels.position),
             (ledger.predictions.spilled_to, ledger.labels.spilled_to),
             outcomes_low,
+            ledger.forgotten,
         )
         low = {
             self.predictions_topic: ledger.predictions.low(),
@@ -308,9 +302,7 @@ class Join:
         self.totals["expired"] += 1
         offsets = (entry.offset, None)
         self._outcomes.append(
-            records.outcome(
-                entry.key, "expired", default, deadline, delay=None, offsets=offsets, timestamp=timestamp
-            )
+            records.outcome(entry.key, "expired", default, deadline, delay=None, offsets=offsets, timestamp=timestamp)
         )
         if default is not None:
             self.totals["expired_default"] += 1

@@ -11,7 +11,7 @@ from schemas.codec import encode
 from schemas.outcomes import Outcome, State
 from services.domain.records import MAX_VALUE_BYTES, Incoming, Out
 from services.domain.spec_duration import LONGEST
-from services.learner.core.ledger import Entry, Label, Waiting
+from services.learner.core.ledger import Entry, Label, Lapsed, Waiting
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 EXAMPLE_ADDS_BYTES = 512
@@ -127,6 +127,7 @@ class Data(msgspec.Struct):
     positions: tuple[int, int]
     spilled_to: tuple[int, int]
     outcomes_low: int
+    forgotten: Lapsed | None
 
 
 LabelRecord = BooleanLabel | NumberLabel

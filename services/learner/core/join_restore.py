@@ -39,6 +39,7 @@ class Restoring:
         ledger.watermark.moved_by = self._data.moved_by
         if len(self._data.greatest) == ledger.watermark.DEPTH:
             ledger.watermark.at = self._data.greatest[0]
+        ledger.forgotten = self._data.forgotten
         ledger.predictions.position, ledger.labels.position = self._data.positions
         ledger.predictions.spilled_to, ledger.labels.spilled_to = self._data.spilled_to
 
@@ -71,6 +72,7 @@ class Restoring:
 
     def predictions(self, batch: Iterable[Incoming]) -> None:
         """Predictions from their low water to the checkpoint's position."""
+        forgotten = self._data.forgotten
         for record in batch:
             offset = record.offset
             if offset in self._expired or offset in self._repeats or offset < self._data.spilled_to[0]:
@@ -79,7 +81,8 @@ class Restoring:
                 time = records.read_prediction(record).time
             except records.RefusedError:
                 continue  # it was a dead letter
-            self._remember(Entry(time, offset, record.key or b"", record.value, self._labels.get(offset)))
+            if forgotten is None or not forgotten.holds(offset, time):
+                self._remember(Entry(time, offset, record.key or b"", record.value, self._labels.get(offset)))
 
     def labels(self, batch: Iterable[Incoming]) -> None:
         """Labels from their low water to the checkpoint's position."""

@@ -15,8 +15,8 @@ Label = bool | float
 class Entry(msgspec.Struct, order=True, gc=False):
     """A prediction that is remembered: pending while ``label`` is None, else closed; ``value`` is None once it is gone.
 
-    ``time`` is the event's: the order is that of expiry. ``older`` is an earlier prediction of the same id, whose
-    deadline has passed, but whose label may still lie unread in the log.
+    ``time`` is the event's: the order is that of deadlines. ``older`` is an earlier prediction of the same id, whose
+    deadline has passed, but whose labels may still lie unread in the log.
     """
 
     time: datetime
@@ -40,6 +40,17 @@ class Waiting(msgspec.Struct, order=True, gc=False):
     key: bytes
     label: Label
     gone: bool = False
+
+
+class Lapsed(msgspec.Struct, frozen=True, array_like=True):
+    """The predictions whose deadline had passed at one moment: read below ``position``, of a time before ``before``."""
+
+    position: int
+    before: datetime
+
+    def holds(self, offset: int, time: datetime) -> bool:
+        """Whether this prediction is one of them."""
+        return offset < self.position and time < self.before
 
 
 Item = TypeVar("Item", Entry, Waiting)
@@ -138,8 +149,12 @@ class Ledger:
         """By id, oldest first; times strictly increase and neighbours differ in value."""
         self.predictions: Backlog[Entry] = Backlog(spill_after)
         self.labels: Backlog[Waiting] = Backlog(spill_after)
-        self.lapsed: deque[tuple[int, Entry]] = deque()
-        """Pending past their deadline, with the predictions' position when the watermark passed it."""
+        self.forgotten: Lapsed | None = None
+        """What is neither pending nor remembered as closed any more."""
+        self.lapsed: deque[Entry] = deque()
+        """Past their deadline, in the order in which the watermark passed it."""
+        self.closed: list[Entry] = []
+        """Taken from ``lapsed``, to be forgotten with the last of those that lapsed with them."""
         self.repeats: dict[bytes, list[int]] = {}
         """Offsets of predictions that were ignored: no outcome tells of them."""
         self.touched: dict[bytes, None] = {}
@@ -165,14 +180,12 @@ class Ledger:
             self.pending += 1
 
     def close(self, entry: Entry, label: Label) -> None:
-        """A pending prediction has its label, or a closed one another; past its deadline it is forgotten at once."""
+        """A pending prediction has its label, or a closed one another."""
         if entry.label is None:
             self.pending -= 1
         entry.label = label
         if entry.offset < self.predictions.spilled_to:
             self.touched[entry.key] = None
-        if self.passed(entry.time):
-            self.forget(entry)
 
     def forget(self, entry: Entry) -> None:
         """Nothing will be asked of this prediction any more."""
@@ -192,14 +205,29 @@ class Ledger:
             del self.entries[entry.key]
 
     def lapse(self) -> None:
-        """Set aside what the watermark has passed: closed predictions are forgotten, pending ones may expire."""
+        """Set aside what the watermark has passed."""
         deadlines = self._deadlines
         while deadlines and self.passed(deadlines[0].time):
-            entry = heappop(deadlines)
-            if entry.label is None:
-                self.lapsed.append((self.predictions.position, entry))
-            elif entry.value is not None:
-                self.forget(entry)
+            self.lapsed.append(heappop(deadlines))
+
+    def lapsed_by_now(self) -> Lapsed | None:
+        """What has lapsed and is still remembered; None when that is nothing."""
+        at = self.watermark.at
+        return Lapsed(self.predictions.position, at - self.horizon) if self.lapsed and at is not None else None
+
+    def take(self, upto: Lapsed, limit: int) -> list[Entry]:
+        """Take at most ``limit`` pending predictions out of those; after the last of them the closed ones are forgotten."""
+        lapsed = self.lapsed
+        pending: list[Entry] = []
+        while lapsed and upto.holds(lapsed[0].offset, lapsed[0].time):
+            if len(pending) == limit:
+                return pending
+            entry = lapsed.popleft()
+            (pending if entry.label is None else self.closed).append(entry)
+        for entry in self.closed:
+            self.forget(entry)
+        self.closed, self.forgotten = [], upto
+        return pending
 
     def repeat(self, key: bytes, offset: int) -> None:
         """Note a prediction that was ignored, for as long as it may be read back."""

@@ -196,7 +196,7 @@ def remembered(core: Join) -> dict[str, Any]:
         "waiting": {
             key: [(label.offset, label.time, label.label) for label in labels] for key, labels in ledger.waiting.items()
         },
-        "lapsed": sorted(entry.offset for _, entry in ledger.lapsed if not entry.gone),
+        "lapsed": sorted(entry.offset for entry in (*ledger.lapsed, *ledger.closed)),
         "repeats": ledger.repeats,
         "counts": (ledger.pending, ledger.waiting_count, core.totals),
         "watermark": (ledger.watermark.greatest, ledger.watermark.at, ledger.watermark.moved_by),

@@ -25,6 +25,7 @@ from tests.unit.learner.join_lane import (
     made_prediction,
     outcomes,
     prediction,
+    remembered,
 )
 from tests.unit.records import Rec
 
@@ -35,6 +36,13 @@ def states(output: Output) -> list[tuple[str, str, bool | float | None]]:
 
 def examples(output: Output) -> list[Example]:
     return [msgspec.json.decode(out.value or b"", type=Example) for out in output.sends.get(("examples", 0), [])]
+
+
+def expire(core: Join) -> Output:
+    """The labels are read as far as they go."""
+    mark = core.expirable()
+    assert mark is not None
+    return core.expire(mark)
 
 
 def watermark_at(core: Join, minutes: float, offset: int = 100, stamp: int = 0) -> Output:
@@ -167,18 +175,27 @@ def test_a_label_in_time_is_used_until_its_prediction_has_expired() -> None:
     watermark_at(core, HORIZON + 1)
     assert core.expirable() is not None
     assert states(core.process([label(0, "a", 3)], 0)) == [("a", "labelled", True)]
+    assert expire(core).sends == {}
     assert core.expirable() is None
 
 
-def test_expiry_goes_in_steps_of_its_limit() -> None:
-    """What the limit leaves is still expirable."""
-    core = join()
-    core.process([prediction(i, f"a{i}", 0) for i in range(5)], 0)
-    watermark_at(core, HORIZON + 1)
+@pytest.mark.parametrize("spill_after", [1, 1000])
+def test_expiry_goes_in_steps_of_its_limit(spill_after: int) -> None:
+    """What the limit leaves is still expirable, and closed ones are remembered until the last step; a restart between
+    changes nothing.
+    """
+    lane = Lane([prediction(i, f"a{i}", 0) for i in range(6)], [label(0, "a0", 1)], spill_after=spill_after)
+    lane.predictions += [prediction(i, f"w{i}", HORIZON + 1) for i in range(6, 9)]
+    lane.process([*lane.predictions, *lane.labels])
     told = []
-    while (mark := core.expirable()) is not None:
-        told.append(len(outcomes(core.expire(mark, limit=2))))
-    assert told == [2, 2, 1]
+    while (mark := lane.core.expirable()) is not None:
+        output = lane.core.expire(mark, limit=2)
+        lane.commit(output)
+        told.append((len(outcomes(output)), b"a0" in lane.core.ledger.entries))
+        before = remembered(lane.core)
+        lane.restart()
+        assert remembered(lane.core) == before
+    assert told == [(2, True), (2, True), (1, False)]
 
 
 def test_a_default_label_is_learned_at_the_deadline() -> None:
@@ -186,7 +203,7 @@ def test_a_default_label_is_learned_at_the_deadline() -> None:
     core = join(on_expiry=False)
     core.process([prediction(0, "a", 0)], 0)
     watermark_at(core, HORIZON + 1)
-    output = core.expire(core.expirable() or 0)
+    output = expire(core)
     assert states(output) == [("a", "expired", False)]
     assert [(example.label, example.label_time) for example in examples(output)] == [(False, at(HORIZON))]
     assert core.totals["expired_default"] == core.totals["expired"] == 1
@@ -206,16 +223,31 @@ def test_labels_without_a_prediction_become_orphans_behind_the_watermark() -> No
     assert_balanced(core)
 
 
-def test_a_closed_prediction_is_forgotten_behind_the_watermark() -> None:
-    """A label after that is one without a prediction, and a prediction of that id is a new one."""
+def test_a_closed_prediction_takes_corrections_until_the_labels_are_read() -> None:
+    """It is forgotten when a pending one expires. A label after that is one without a prediction, and a prediction of
+    that id is a new one.
+    """
     core = join()
     core.process([prediction(0, "a", 0), label(0, "a", 1)], 0)
     watermark_at(core, HORIZON + 1)
-    core.process([label(1, "a", 5, False)], 0)
+    assert states(core.process([label(1, "a", 5, False)], 0)) == [("a", "corrected", False)]
+    assert expire(core).sends == {}
+    core.process([label(2, "a", 6)], 0)
     assert core.totals["waiting"] == 1
     output = core.process([prediction(1, "a", 3)], 0)
     assert [(told.state, told.prediction_offset) for told in outcomes(output)] == [("labelled", 1)]
     assert core.totals["repeats"] == 0
+
+
+def test_a_restart_brings_nothing_back_that_was_forgotten() -> None:
+    """Its prediction is read again for an older one's sake, and its outcome does not tell that it was forgotten."""
+    lane = Lane([prediction(0, "b", 5), prediction(1, "a", 0)], [label(0, "a", 1)])
+    lane.predictions += [prediction(i, f"w{i}", HORIZON + 1) for i in range(2, 5)]
+    lane.process([*lane.predictions, *lane.labels])
+    lane.commit(expire(lane.core))
+    lane.restart()
+    assert lane.checkpoint.low_water[PREDICTIONS] == 0
+    assert lane.core.ledger.entries.keys() == {b"b", b"w2", b"w3", b"w4"}
 
 
 def test_a_label_answers_the_oldest_prediction_it_is_in_time_for() -> None:
@@ -346,7 +378,7 @@ def test_a_changed_horizon_goes_for_what_already_waits(spill_after: int) -> None
     watermark_at(lane.core, 3 * HORIZON)
     assert lane.core.expirable() is None
     watermark_at(lane.core, 3 * HORIZON + 0.1, offset=200)
-    told = outcomes(lane.core.expire(lane.core.expirable() or 0))
+    told = outcomes(expire(lane.core))
     assert [(one.event_id, one.state, one.time) for one in told] == [
         (f"p{i}", "expired", at(3 * HORIZON)) for i in range(1, 5)
     ]

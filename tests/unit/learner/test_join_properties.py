@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.outcomes import Outcome
+from services.learner.core.ledger import Lapsed
 from tests.unit.learner.join_lane import (
     HORIZON,
+    LABELS,
+    PREDICTIONS,
     Lane,
     assert_balanced,
     at,
@@ -159,7 +162,7 @@ def test_nothing_expires_whose_label_lay_in_the_log(growth: list[tuple[str, int,
     when the prediction that passed its deadline was read (but for labels that were orphans before it came).
     """
     lane, watch = Lane(), _Watch()
-    barrier: tuple[int, int] | None = None
+    barrier: tuple[Lapsed, int] | None = None
     orphans_before: dict[int, set[int | None]] = {}
     for verb, number, which in growth:
         if verb == "prediction":
@@ -222,6 +225,70 @@ def test_what_is_believed_of_an_event_does_not_depend_on_which_input_runs_ahead(
     assert {key: msgspec.json.decode(value or b"")["label"] for key, value in lane.examples} == last
     assert sorted(one.event_id.encode() for one in _decoded(lane) if one.state == "labelled") == sorted(last)
     assert lane.core.totals["orphan"] == 0
+
+
+_DELAYED = st.tuples(st.integers(0, 15), st.integers(0, HORIZON + 3), st.booleans())
+_STEP = st.tuples(st.sampled_from(["predictions", "labels", "sent", "expire", "restart"]), st.integers(1, 8))
+
+
+@settings(max_examples=200)
+@given(
+    jitter=st.lists(st.integers(0, HORIZON - 1), min_size=12, max_size=16),
+    delayed=st.lists(_DELAYED, max_size=24),
+    steps=st.lists(_STEP, max_size=40),
+    spill_after=st.sampled_from([1, 3, 1000]),
+)
+def test_predictions_that_run_ahead_over_the_horizon_lose_no_label(
+    jitter: list[int], delayed: list[tuple[int, int, bool]], steps: list[tuple[str, int]], spill_after: int
+) -> None:
+    """Deadlines pass while labels lie unread, and restarts fall anywhere: of each prediction what is believed is the last
+    label in time, each is labelled once or expires, and only a label that is not in time, or of no prediction, is an orphan.
+
+    A label that is sent when its prediction's deadline has passed is promised nothing.
+    """
+    times = [3 * number + ahead for number, ahead in enumerate(jitter)]
+    labels = [
+        label(number, f"id{which}", (times[which] if which < len(times) else 3 * which) + delay, value)
+        for number, (which, delay, value) in enumerate(delayed)
+    ]
+    lane = Lane([prediction(number, f"id{number}", time) for number, time in enumerate(times)], spill_after=spill_after)
+    watch = _Watch()
+    barrier: tuple[Lapsed, int] | None = None
+    end = [("sent", len(labels)), ("labels", len(labels)), ("predictions", len(times)), ("expire", 0)]
+    for verb, count in [*steps, *end]:
+        if verb == "restart":
+            before = remembered(lane.core)
+            lane.restart()
+            assert remembered(lane.core) == before
+            barrier = None
+        elif verb == "sent":
+            lane.labels = labels[: len(lane.labels) + count]
+        elif verb == "labels":
+            start = lane.read[LABELS]
+            lane.process(lane.labels[start : start + count])
+        elif verb == "predictions":
+            start = lane.read[PREDICTIONS]
+            for record in lane.predictions[start : start + count]:
+                watch.read(record, _time(record), len(lane.labels))
+                lane.process([record])
+        elif barrier is None and (mark := lane.core.expirable()) is not None:
+            barrier = (mark, len(lane.labels))
+        if barrier is not None and lane.read[LABELS] >= barrier[1]:
+            lane.commit(lane.core.expire(barrier[0]))
+            barrier = None
+        assert_balanced(lane.core)
+
+    told = _decoded(lane)
+    learned = {key: msgspec.json.decode(value or b"")["label"] for key, value in lane.examples}
+    for number in range(len(times)):
+        in_time = [it for it, (which, delay, _) in enumerate(delayed) if which == number and delay <= HORIZON]
+        promised = watch.passed.get(number, len(labels))
+        if all(it < promised for it in in_time):
+            key = f"id{number}"
+            assert learned.get(key.encode()) == (delayed[in_time[-1]][2] if in_time else None)
+            ends = [one.state for one in told if one.event_id == key and one.state in {"labelled", "expired"}]
+            assert ends == (["labelled"] if in_time else ["expired"] * (number in watch.passed))
+            assert not any(one.state == "orphan" and one.label_offset in in_time for one in told)
 
 
 def _decoded(lane: Lane) -> list[Outcome]:
