@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
 from schemas.state import Checkpoint
 from services.domain.records import Output
+from services.domain.spec import duration
 from services.learner.core.join import Join
 from services.learner.core.join_restore import Restoring
 from services.learner.core.ledger import Lapsed
-from services.runtime import checkpoints, metrics, readback
+from services.runtime import checkpoints, clients, metrics, readback, topics
 from services.runtime.launch import Deployment
 from services.runtime.stage import Driver
 from services.runtime.transactions import Place
 
+_MILLISECOND = timedelta(milliseconds=1)
 _ASK_EVERY_MS = 200
 """On a busy lane deadlines pass all the time: asking, and a transaction for what comes of it, would be half its work."""
 
@@ -34,27 +37,37 @@ class JoinDriver(Driver):
         self._max_waiting = deployment.spec.label.max_waiting
         self._barrier: tuple[Lapsed, int] | None = None
         self._asked_at = 0
+        self._unsaved = False
 
     async def idle(self, now: int, positions: Mapping[str, int]) -> Output | None:
-        """Expire what the barrier asked for last time has cleared."""
+        """Expire what the barrier asked for last time has cleared; move to the state topic what its log may soon lose."""
+        output = await self._expired(now, positions) or self.core.rest(now)
+        due = self._unsaved and not self._asked_lately(now)
+        return output if output.sends or due else None
+
+    async def _expired(self, now: int, positions: Mapping[str, int]) -> Output | None:
         if self._barrier is None:
             self._barrier = await self._ask(now)
         if self._barrier is None or positions[self._labels] < self._barrier[1]:
             return None
-        output = self.core.expire(self._barrier[0])
-        self._barrier = None
-        return output if output.sends else None  # what was only forgotten stands in the next checkpoint
+        lapsed, self._barrier = self._barrier[0], None
+        self._unsaved = True  # what was only forgotten goes into the next checkpoint, unless none follows
+        return self.core.expire(lapsed)
 
     async def _ask(self, now: int) -> tuple[Lapsed, int] | None:
         lapsed = self.core.expirable()
-        if lapsed is None or 0 <= now - self._asked_at < _ASK_EVERY_MS:
+        if lapsed is None or self._asked_lately(now):
             return None
         self._asked_at = now
         _, high = await self._watcher.bounds(self._labels, self._lane)
         return lapsed, high
 
+    def _asked_lately(self, now: int) -> bool:
+        return 0 <= now - self._asked_at < _ASK_EVERY_MS
+
     def committed(self, ends: Mapping[Place, int]) -> None:
         """Outcomes will lie after what was just written."""
+        self._unsaved = False
         self.core.outcomes_position = ends.get(self._outcomes, self.core.outcomes_position)
 
     def blocked(self) -> frozenset[str]:
@@ -72,22 +85,37 @@ class JoinDriver(Driver):
         await self._watcher.close()
 
 
+def kept_back(kept_ms: Iterable[int], retention_ms: int) -> int | None:
+    """How old a record may get before what is remembered of it moves to the state topic; None if its logs stay for ever.
+
+    ``kept_ms`` is how long each of the logs is kept (negative: for ever). What is left of that time by then is how long
+    an outage may take: ``[topics] retention``, or half of it all.
+    """
+    least = min((ms for ms in kept_ms if ms >= 0), default=None)
+    return None if least is None else least - min(retention_ms, least // 2)
+
+
 async def open_join(deployment: Deployment, lane: int, checkpoint: Checkpoint | None) -> Driver:
     """A lane's join, restored from predictions, labels and its own outcomes."""
     predictions, labels, outcomes = (deployment.topic(s) for s in ("predictions", "labels.clean", "outcomes"))
-    core = Join(deployment.spec, lane, deployment.partitions, predictions, labels)
+    settings = deployment.settings
+    async with clients.admin(settings) as admin:
+        configs = await topics.topic_configs(admin, (predictions, labels, outcomes))
+    kept = [int(config.get("retention.ms", "-1")) for config in configs.values()]
+    keep_ms = kept_back(kept, duration(deployment.spec.topics.retention) // _MILLISECOND)
+    core = Join(deployment.spec, lane, deployment.partitions, predictions, labels, keep_ms=keep_ms)
     if checkpoint is not None:
-        settings = deployment.settings
         state = deployment.topic("state.learner")
         restoring = Restoring(core, bytes(checkpoint.data), checkpoint.totals)
         restoring.spilled(await checkpoints.spilled(settings, state, lane, b"join/%d/" % lane))
-        low, reached = checkpoint.low_water, checkpoint.inputs
-        _, end = await readback.bounds(settings, outcomes, lane)
-        async for batch in readback.records(settings, outcomes, lane, low[outcomes], end):
+        low, ledger = checkpoint.low_water, core.ledger
+        first, end = await readback.bounds(settings, outcomes, lane)
+        # outcomes of nothing that is remembered may be gone; `finish` misses any other
+        async for batch in readback.records(settings, outcomes, lane, max(first, low[outcomes]), end):
             restoring.outcomes(batch)
-        async for batch in readback.records(settings, predictions, lane, low[predictions], reached[predictions]):
+        async for batch in readback.records(settings, predictions, lane, low[predictions], ledger.predictions.position):
             restoring.predictions(batch)
-        async for batch in readback.records(settings, labels, lane, low[labels], reached[labels]):
+        async for batch in readback.records(settings, labels, lane, low[labels], ledger.labels.position):
             restoring.labels(batch)
         restoring.finish()
         core.outcomes_position = end

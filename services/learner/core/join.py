@@ -52,7 +52,8 @@ class Join:
 
     A lane that ran before is restored with :func:`services.learner.core.join_restore.restore`.
     After every commit the lane sets ``outcomes_position`` to an offset after which its next outcomes will lie (one
-    that is too low only makes a restore read more). ``totals`` balance at any time::
+    that is too low only makes a restore read more). What is remembered of records older than ``keep_ms``, or more than
+    ``spill_after`` records back, lies in the state topic: their own logs may lose them. ``totals`` balance at any time::
 
         predictions = labelled + expired + pending + repeats + deadletter.predictions.*
         labels = labelled + corrected + duplicate + superseded + orphan + waiting + deadletter.labels.*
@@ -69,11 +70,12 @@ class Join:
         labels_topic: str,
         *,
         spill_after: int = SPILL_AFTER,
+        keep_ms: int | None = None,
     ) -> None:
         self.totals = dict.fromkeys(_COUNTS, 0)
         self.outcomes_position = 0
         self._horizon = duration(spec.label.horizon)
-        self.ledger = Ledger(self._horizon, spill_after)
+        self.ledger = Ledger(self._horizon, spill_after, keep_ms)
         self.label_decoder = records.label_decoder(spec.pipeline.task)
         self._lane = lane
         self._deadletter_partition = lane % partitions
@@ -84,14 +86,17 @@ class Join:
         self._default = None if spec.label.on_expiry == "drop" else spec.label.on_expiry
         self._max_waiting = spec.label.max_waiting
         self._timestamp = 0
+        self._now = 0
         self._open()
 
-    def process(self, batch: Sequence[Incoming], now: int) -> Output:  # noqa: ARG002 - the join knows event time alone
-        """Match a batch in its order."""
+    def process(self, batch: Sequence[Incoming], now: int) -> Output:
+        """Match a batch in its order; ``now`` decides what moves to the state topic, and nothing else."""
         self._open()
+        self._now = now
         ledger, topic = self.ledger, self.predictions_topic
-        ledger.predictions.begin(self.outcomes_position)
-        ledger.labels.begin(self.outcomes_position)
+        if batch:
+            for backlog in (ledger.predictions, ledger.labels):
+                backlog.begin(backlog.position, self.outcomes_position, batch[0].timestamp)
         for record in batch:
             read = self._prediction if record.topic == topic else self._label
             try:
@@ -100,6 +105,12 @@ class Join:
                 self._refuse(record, error)
         if batch:
             self._timestamp = batch[-1].timestamp
+        return self._close()
+
+    def rest(self, now: int) -> Output:
+        """What time alone leads to while no records come: what has become too old moves to the state topic."""
+        self._open()
+        self._now = now
         return self._close()
 
     def expirable(self) -> Lapsed | None:
@@ -155,7 +166,7 @@ class Join:
             sends["outcomes", self._lane] = self._outcomes
         if self._examples:
             sends["examples", 0] = self._examples
-        ledger.spill(self.outcomes_position)
+        ledger.spill(self.outcomes_position, self._now)
         if ledger.touched:
             sends["state.learner", self._lane] = [self._state(key) for key in ledger.touched]
             ledger.touched = {}

@@ -41,6 +41,8 @@ class Restoring:
             ledger.watermark.at = self._data.greatest[0]
         ledger.forgotten = self._data.forgotten
         ledger.predictions.position, ledger.labels.position = self._data.positions
+        for backlog in (ledger.predictions, ledger.labels):
+            backlog.begin(0, self._data.outcomes_low, 0)
         ledger.predictions.spilled_to, ledger.labels.spilled_to = self._data.spilled_to
 
     def spilled(self, batch: Iterable[Incoming]) -> None:
@@ -82,6 +84,7 @@ class Restoring:
             except records.RefusedError:
                 continue  # it was a dead letter
             if forgotten is None or not forgotten.holds(offset, time):
+                self._ledger.predictions.begin(offset, self._data.outcomes_low, record.timestamp)
                 self._remember(Entry(time, offset, record.key or b"", record.value, self._labels.get(offset)))
 
     def labels(self, batch: Iterable[Incoming]) -> None:
@@ -94,12 +97,13 @@ class Restoring:
                 label = records.read_label(self._join.label_decoder, record)
             except records.RefusedError:
                 continue  # it was a dead letter
+            self._ledger.labels.begin(offset, self._data.outcomes_low, record.timestamp)
             self._ledger.wait(Waiting(label.time, offset, record.key or b"", label.label))
 
     def finish(self) -> None:
         """Set aside what had lapsed, and compare with the checkpoint's account; LedgerError if they differ."""
-        ledger, data = self._ledger, self._data
-        ledger.settle(data.outcomes_low)
+        ledger = self._ledger
+        ledger.settle()
         found = {"pending": ledger.pending, "waiting": ledger.waiting_count}
         told = {name: self._join.totals[name] for name in found}
         if found != told:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
-from typing import Generic, TypeVar
 
 import msgspec
+
+from services.learner.core.backlog import Backlog
 
 Label = bool | float
 
@@ -53,9 +54,6 @@ class Lapsed(msgspec.Struct, frozen=True, array_like=True):
         return offset < self.position and time < self.before
 
 
-Item = TypeVar("Item", Entry, Waiting)
-
-
 class Watermark:
     """The third-greatest event time seen: one or two wild ones move nothing."""
 
@@ -82,73 +80,17 @@ class Watermark:
             self.moved_by = timestamp
 
 
-class Backlog(Generic[Item]):
-    """What one input has to be read back for, in order of offset, and since when its outcomes count.
-
-    Items below ``spilled_to`` are kept in the state topic and not here. ``marks`` are (offset, end of the outcomes
-    when it was read), a coarse lower bound.
-    """
-
-    def __init__(self, spill_after: int) -> None:
-        self.position = 0
-        self.spilled_to = 0
-        self.items: deque[Item] = deque()
-        self.marks: deque[tuple[int, int]] = deque([(0, 0)])
-        self._spill_after = spill_after
-        self._grain = max(1, spill_after // 200)
-
-    def begin(self, outcomes_position: int) -> None:
-        """A batch begins: what is read from ``position`` on has its outcomes at or after this offset."""
-        offset, outcomes = self.marks[-1]
-        if offset == self.position:
-            self.marks[-1] = (offset, outcomes_position)
-        elif outcomes_position - outcomes >= self._grain:
-            self.marks.append((self.position, outcomes_position))
-
-    def low(self) -> int:
-        """The offset of the oldest record to read back; ``position`` when there is none."""
-        items = self.items
-        while items and items[0].gone:
-            items.popleft()
-        return items[0].offset if items else self.position
-
-    def outcomes_low(self) -> int | None:
-        """An offset at or below the first outcome of what is to be read back; None when there is nothing."""
-        low = self.low()
-        marks = self.marks
-        while len(marks) > 1 and marks[1][0] <= low:
-            marks.popleft()
-        return marks[0][1] if self.items else None
-
-    def spill(self, outcomes_position: int) -> list[Item]:
-        """Take out what lies too far back, in its own input or in the outcomes."""
-        line = self.position - self._spill_after
-        marks, least = self.marks, outcomes_position - self._spill_after
-        while marks[0][1] < least and marks[0][0] < self.position:
-            if len(marks) == 1:
-                marks.append((self.position, outcomes_position))
-            marks.popleft()
-            line = max(line, marks[0][0])
-        self.spilled_to = max(self.spilled_to, line)
-        out = []
-        while self.items and self.items[0].offset < self.spilled_to:
-            item = self.items.popleft()
-            if not item.gone:
-                out.append(item)
-        return out
-
-
 class Ledger:
     """Everything the join remembers of one lane, with the cost of a change O(log n)."""
 
-    def __init__(self, horizon: timedelta, spill_after: int) -> None:
+    def __init__(self, horizon: timedelta, spill_after: int, keep_ms: int | None = None) -> None:
         self.horizon = horizon
         self.watermark = Watermark()
         self.entries: dict[bytes, Entry] = {}
         self.waiting: dict[bytes, list[Waiting]] = {}
         """By id, oldest first; times strictly increase and neighbours differ in value."""
-        self.predictions: Backlog[Entry] = Backlog(spill_after)
-        self.labels: Backlog[Waiting] = Backlog(spill_after)
+        self.predictions: Backlog[Entry] = Backlog(spill_after, keep_ms)
+        self.labels: Backlog[Waiting] = Backlog(spill_after, keep_ms)
         self.forgotten: Lapsed | None = None
         """What is neither pending nor remembered as closed any more."""
         self.lapsed: deque[Entry] = deque()
@@ -269,11 +211,11 @@ class Ledger:
                 found.append(label)
         return found
 
-    def spill(self, outcomes_position: int) -> None:
-        """Mark for the state topic what lies too far back, and drop the repeats that no restore will read."""
-        for entry in self.predictions.spill(outcomes_position):
+    def spill(self, outcomes_position: int, now: int) -> None:
+        """Mark for the state topic what lies too far back or is too old; drop the repeats that no restore will read."""
+        for entry in self.predictions.spill(outcomes_position, now):
             self.touched[entry.key] = None
-        for label in self.labels.spill(outcomes_position):
+        for label in self.labels.spill(outcomes_position, now):
             self.touched[label.key] = None
         low = self.predictions.low() if self._repeat_order else 0
         while self._repeat_order and self._repeat_order[0][0] < low:
@@ -283,10 +225,8 @@ class Ledger:
                 self.repeats[key] = kept
             self.touched[key] = None
 
-    def settle(self, outcomes_low: int) -> None:
+    def settle(self) -> None:
         """After a restore: order what was read back, and set aside what the watermark had passed."""
-        for backlog in (self.predictions, self.labels):
-            backlog.marks = deque([(backlog.low(), outcomes_low)])
         self._repeat_order = deque(sorted(self._repeat_order))
         self.lapse()
         self.touched = {}

@@ -70,8 +70,8 @@ def label(offset: int, event_id: str, minutes: float, value: bool | float = True
 
 
 def join(**options: Any) -> Join:
-    spill_after = options.pop("spill_after", 200_000)
-    return Join(options.pop("spec", None) or spec(**options), LANE, 4, PREDICTIONS, LABELS, spill_after=spill_after)
+    kept = {name: options.pop(name) for name in ("spill_after", "keep_ms") if name in options}
+    return Join(options.pop("spec", None) or spec(**options), LANE, 4, PREDICTIONS, LABELS, **kept)
 
 
 def outcomes(output: Output) -> list[Outcome]:
@@ -85,6 +85,8 @@ class Lane:
     predictions: list[Rec] = field(default_factory=list)
     labels: list[Rec] = field(default_factory=list)
     spill_after: int = 200_000
+    keep_ms: int | None = None
+    now: int = 0
     options: dict[str, Any] = field(default_factory=dict)
     outcomes: list[Rec] = field(default_factory=list)
     examples: list[tuple[bytes | None, bytes | None]] = field(default_factory=list)
@@ -101,7 +103,7 @@ class Lane:
         self.totals = dict(self.core.totals)
 
     def new(self) -> Join:
-        return join(spill_after=self.spill_after, **self.options)
+        return join(spill_after=self.spill_after, keep_ms=self.keep_ms, **self.options)
 
     def fetch(self, rank: int, count: int) -> None:
         log = self.logs[rank]
@@ -123,7 +125,7 @@ class Lane:
     def process(self, batch: Sequence[Incoming]) -> Output:
         for record in batch:
             self.read[record.topic] = record.offset + 1
-        output = self.core.process(batch, 0)
+        output = self.core.process(batch, self.now)
         self.commit(output)
         return output
 

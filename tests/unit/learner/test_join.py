@@ -12,6 +12,7 @@ from schemas.outcomes import Outcome
 from services.domain.records import MAX_VALUE_BYTES, Output
 from services.learner.core.join import MOST_OF_ONE_ID, Join
 from services.learner.core.join_restore import LedgerError, restore
+from services.learner.joining import kept_back
 from tests.unit.learner.join_lane import (
     HORIZON,
     LABELS,
@@ -282,6 +283,38 @@ def test_what_was_just_read_is_not_moved_to_the_state_topic() -> None:
     core.outcomes_position = 1_200
     assert [stream for stream, _ in watermark_at(core, 5).sends] == ["state.learner"]
     assert core.standing().low_water[LABELS] == 1
+
+
+def test_what_has_become_old_moves_to_the_state_topic_without_a_record() -> None:
+    """A second old, a prediction, a label and their outcomes are read back no more, and a restart needs no log."""
+    core = join(keep_ms=1_000)
+    core.process([prediction(0, "a", 0, stamp=500), label(0, "x", 0, stamp=500)], 600)
+    core.outcomes_position = 7
+    assert core.rest(1_500).sends == {}
+    assert core.standing().low_water == {PREDICTIONS: 0, LABELS: 0, "p.outcomes": 0}
+    output = core.rest(1_501)
+    assert [out.key for out in output.sends["state.learner", LANE]] == [b"join/3/a", b"join/3/x"]
+    assert core.standing().low_water == {PREDICTIONS: 1, LABELS: 1, "p.outcomes": 7}
+    again = join(keep_ms=1_000)
+    spilled = [Rec("p.state.learner", LANE, 0, 0, out.key, out.value) for out in output.sends["state.learner", LANE]]
+    restore(again, core.standing().data, core.totals, predictions=[], labels=[], outcomes=[], spilled=spilled)
+    assert remembered(again) == remembered(core)
+
+
+@pytest.mark.parametrize(
+    ("kept", "retention", "keeps"),
+    [
+        ([37, 37, 37], 7, 30),
+        ([8, 8, 8], 7, 4),
+        ([30, 37, -1], 7, 23),
+        ([-1, -1, -1], 7, None),
+    ],
+)
+def test_how_old_a_record_gets_before_the_state_topic_takes_over(
+    kept: list[int], retention: int, keeps: int | None
+) -> None:
+    """What is left of the log's time then is the retention of raw records, or half of the log's time."""
+    assert kept_back(kept, retention) == keeps
 
 
 def test_labels_are_blocked_at_the_bound_until_some_are_orphans() -> None:

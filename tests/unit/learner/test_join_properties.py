@@ -27,7 +27,8 @@ _IDS = st.sampled_from("abcdefg")
 _JITTER = st.integers(0, 4)
 _PREDICTION = st.tuples(_IDS, st.integers(-12, 6), _JITTER, st.integers(0, 15))
 _LABEL = st.tuples(_IDS, st.integers(-12, 12), st.booleans(), _JITTER, st.integers(0, 15))
-_TURN = st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(1, 8), st.booleans())
+_TURN = st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(1, 8), st.booleans(), st.integers(0, 20))
+_Turns = list[tuple[int, int, int, bool, int]]
 
 
 def _spoil(record: Rec, dirt: int) -> Rec:
@@ -54,9 +55,12 @@ def _logs(draw: st.DrawFn) -> tuple[list[Rec], list[Rec]]:
     )
 
 
-def _run(lane: Lane, turns: list[tuple[int, int, int, bool]]) -> None:
-    """Go through the logs, turn by turn (records to fetch of each input, batch limit, restart before), to their end."""
-    for predictions, labels, limit, restart in turns:
+def _run(lane: Lane, turns: _Turns) -> None:
+    """Go through the logs to their end, turn by turn: records to fetch of each input, batch limit, whether to restart
+    before, how much time passes (ms).
+    """
+    for predictions, labels, limit, restart, elapsed in turns:
+        lane.now += elapsed
         if restart:
             before = remembered(lane.core)
             lane.restart()
@@ -65,8 +69,13 @@ def _run(lane: Lane, turns: list[tuple[int, int, int, bool]]) -> None:
         lane.fetch(1, labels)
         lane.work(limit)
         assert_balanced(lane.core)
-        for topic, position in lane.read.items():
-            assert lane.checkpoint.low_water[topic] >= position - lane.spill_after
+        lane.commit(lane.core.rest(lane.now))
+        for log, (topic, position) in zip(lane.logs, lane.read.items(), strict=True):
+            low = lane.checkpoint.low_water[topic]
+            assert low >= position - lane.spill_after
+            if lane.keep_ms is not None and low < position:
+                youngest_at_or_before = max(record.timestamp for record in log[: low + 1])
+                assert youngest_at_or_before >= lane.now - lane.keep_ms
     lane.finish()
     assert_balanced(lane.core)
 
@@ -76,19 +85,25 @@ def _run(lane: Lane, turns: list[tuple[int, int, int, bool]]) -> None:
     logs=_logs(),
     turns=st.lists(_TURN, min_size=5, max_size=25),
     spill_after=st.sampled_from([1, 3, 8, 1000]),
+    keep_ms=st.sampled_from([None, 1, 10, 30]),
     on_expiry=st.sampled_from(["drop", True]),
 )
 def test_the_ledger_is_the_logs_alone(
     logs: tuple[list[Rec], list[Rec]],
-    turns: list[tuple[int, int, int, bool]],
+    turns: _Turns,
     spill_after: int,
+    keep_ms: int | None,
     on_expiry: str | bool,
 ) -> None:
-    """Batches, restarts, fetches ahead and spilling change no outcome, no example, no order within an id, no total; a
-    restored join remembers exactly what the stopped one did; no input is read back further than the bound.
+    """Batches, restarts, fetches ahead, time and spilling change no outcome, no example, no order within an id, no total;
+    a restored join remembers exactly what the stopped one did; no input is read back further than the bound, nor where
+    Kafka, which deletes a log from its beginning, may have deleted what is too old.
     """
     options = {"on_expiry": on_expiry}
-    lane, expected = Lane(*logs, spill_after=spill_after, options=options), Lane(*logs, options=options)
+    lane, expected = (
+        Lane(*logs, spill_after=spill_after, keep_ms=keep_ms, options=options),
+        Lane(*logs, options=options),
+    )
     _run(lane, turns)
     expected.finish()
     assert lane.ledger() == expected.ledger()
@@ -99,7 +114,7 @@ def test_the_ledger_is_the_logs_alone(
 @settings(max_examples=100, deadline=None)
 @given(logs=_logs(), turns=st.lists(_TURN, max_size=25), spill_after=st.sampled_from([1, 3, 8]))
 def test_the_state_topic_holds_what_is_remembered_and_nothing_else(
-    logs: tuple[list[Rec], list[Rec]], turns: list[tuple[int, int, int, bool]], spill_after: int
+    logs: tuple[list[Rec], list[Rec]], turns: _Turns, spill_after: int
 ) -> None:
     """An id of which nothing is remembered has no record in the state topic but a tombstone."""
     lane = Lane(*logs, spill_after=spill_after)
@@ -110,12 +125,10 @@ def test_the_state_topic_holds_what_is_remembered_and_nothing_else(
 
 @settings(max_examples=50, deadline=None)
 @given(logs=_logs(), turns=st.lists(_TURN, min_size=10, max_size=25))
-def test_outcomes_are_read_back_no_further_than_the_bound(
-    logs: tuple[list[Rec], list[Rec]], turns: list[tuple[int, int, int, bool]]
-) -> None:
+def test_outcomes_are_read_back_no_further_than_the_bound(logs: tuple[list[Rec], list[Rec]], turns: _Turns) -> None:
     """However few records an input has, its oldest one does not hold the outcomes' low water back."""
     lane = Lane(*logs, spill_after=4)
-    for predictions, labels, limit, _ in turns:
+    for predictions, labels, limit, *_ in turns:
         lane.fetch(0, predictions)
         lane.fetch(1, labels)
         before = lane.core.outcomes_position
