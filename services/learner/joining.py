@@ -9,7 +9,7 @@ from schemas.state import Checkpoint
 from services.domain.records import Output
 from services.domain.spec import duration
 from services.learner.core.join import Join
-from services.learner.core.join_restore import Restoring
+from services.learner.core.join_restore import LedgerError, Restoring
 from services.learner.core.ledger import Lapsed
 from services.runtime import checkpoints, clients, metrics, readback, topics
 from services.runtime.launch import Deployment
@@ -117,6 +117,9 @@ async def open_join(deployment: Deployment, lane: int, checkpoint: Checkpoint | 
             restoring.predictions(batch)
         async for batch in readback.records(settings, labels, lane, low[labels], ledger.labels.position):
             restoring.labels(batch)
-        restoring.finish()
+        try:
+            restoring.finish()
+        except LedgerError as error:
+            raise readback.LogTruncatedError(f"stage join, lane {lane}: {error}") from error
         core.outcomes_position = end
     return JoinDriver(core, deployment, lane)

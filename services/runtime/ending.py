@@ -9,6 +9,7 @@ from contextvars import copy_context
 import structlog
 
 from services.domain.spec import SpecError
+from services.runtime.readback import LogTruncatedError
 from services.runtime.settings import SettingsError
 
 USER_ERROR = 2
@@ -20,7 +21,7 @@ _log = structlog.get_logger()
 
 def exit_code(error: BaseException) -> int:
     """2 for what only the user can put right, 1 for everything else: the process is better started again."""
-    return USER_ERROR if isinstance(error, (SettingsError, SpecError)) else 1
+    return USER_ERROR if isinstance(error, (SettingsError, SpecError, LogTruncatedError)) else 1
 
 
 class Ending:

@@ -48,8 +48,8 @@ class Inputs:
                 if start < first[place]:
                     raise LogTruncatedError(
                         f"{place.topic}/{lane} begins at offset {first[place]}, but the lane stopped at {start}: records "
-                        "were deleted before they were read. Raise the topic's retention; to accept the loss and go on, "
-                        "run `rivermill reset` for this pipeline"
+                        "were deleted before they were read. Nothing brings them back: start anew with `rivermill reset`, "
+                        "and keep this topic longer (retention.ms) than any outage"
                     )
                 consumer.seek(place, start)
                 positions[place.topic] = start

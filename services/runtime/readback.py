@@ -70,8 +70,9 @@ async def records(settings: Settings, topic: str, partition: int, start: int, en
         first = (await consumer.beginning_offsets([place]))[place]
         if start < first:
             raise LogTruncatedError(
-                f"{topic}/{partition} begins at offset {first}, but a restore needs it from {start}: its retention "
-                "is shorter than what the pipeline must remember; raise retention.ms of this topic and see docs/operating.md"
+                f"{topic}/{partition} begins at offset {first}, but a restore needs it from {start}: records were deleted "
+                "that the pipeline had still to remember. Nothing brings them back: start anew with `rivermill reset`, and "
+                "keep this topic longer (retention.ms) than any outage"
             )
         while await consumer.position(place) < end:
             fetched = (await consumer.getmany(place, timeout_ms=500)).get(place, [])

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import msgspec
+import pytest
 from aiokafka.admin import RecordsToDelete
 from aiokafka.structs import TopicPartition
 
@@ -14,7 +15,10 @@ from schemas.labels import CleanLabel
 from schemas.outcomes import Outcome
 from services.learner.app import wire
 from services.runtime import checkpoints, clients, readback
+from services.runtime.ending import USER_ERROR, exit_code
 from services.runtime.launch import Deployment
+from services.runtime.membership import Membership
+from services.runtime.readback import LogTruncatedError
 from services.runtime.stage import Stage
 from tests.integration.copying import running, until
 from tests.integration.pipelines import deployed, file
@@ -103,5 +107,28 @@ def test_a_lane_without_input_writes_down_what_it_has_forgotten(
 
         async with running(stage):
             await until(written)
+
+    asyncio.run(run())
+
+
+def test_what_was_deleted_before_that_is_told_in_a_line(broker: str, pipeline_name: str, tmp_path: Path) -> None:
+    """It is for the operator to decide: the service ends, and is not started again and again."""
+
+    async def run() -> None:
+        deployment, stage = await make_join(tmp_path, broker, pipeline_name, "1h")
+        await feed(deployment, predictions="p", labels="q")
+
+        async def counted() -> bool:
+            checkpoint = await checkpoints.last(deployment.settings, stage.state_topic, 0, stage.checkpoint_key(0))
+            return checkpoint is not None and checkpoint.totals["pending"] == checkpoint.totals["waiting"] == 1
+
+        async with running(stage):
+            await until(counted)
+        await emptied(deployment)
+        with pytest.raises(
+            LogTruncatedError, match="Nothing brings them back: start anew with `rivermill reset`"
+        ) as error:
+            await Membership(stage).run()
+        assert exit_code(error.value) == USER_ERROR
 
     asyncio.run(run())

@@ -109,8 +109,8 @@ class Restoring:
         if found != told:
             raise LedgerError(
                 f"the checkpoint counts {told}, but predictions, labels.clean and outcomes read back give {found}: "
-                "records were deleted before the join had done with them (retention shorter than the label horizon?) "
-                "or a topic was recreated; raise the retention, or start anew with `rivermill reset`"
+                "records were deleted before the join had done with them, or a topic was recreated. Nothing brings them "
+                "back: start anew with `rivermill reset`, and keep these topics longer (retention.ms) than any outage"
             )
 
     def _remember(self, entry: Entry) -> None:
