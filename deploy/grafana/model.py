@@ -72,8 +72,8 @@ def _serving(page: Dashboard) -> Dashboard:
             ) for share, legend in ((0.5, "median"), (0.9, "90 %"), (0.99, "99 %"))),
         ))
         .with_panel(graph(
-            "Staleness", "Since the newest label in the serving state came in, by process.", "s",
-            ('rivermill_serving_staleness_seconds{pipeline=~"$pipeline", job="scoring"}', "{{instance}}"),
+            "Staleness", "Since the newest label in the champion came in, by process; a pinned one grows old. Nothing while it has learned none.", "s",
+            ('rivermill_serving_staleness_seconds{pipeline=~"$pipeline", job="scoring"} >= 0', "{{instance}}"),
             thresholds=[(None, "green"), (600, "red")],
         ))
         .with_panel(graph(

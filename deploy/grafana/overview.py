@@ -81,8 +81,8 @@ def _right(page: Dashboard) -> Dashboard:
             thresholds=[(None, "green"), (1.1, "yellow"), (1.25, "red")], decimals=2,
         ))
         .with_panel(number(
-            "Staleness", "Since the newest label in the serving state came in, of the process that is furthest behind.", "s",
-            ('max by (pipeline) (rivermill_serving_staleness_seconds{pipeline=~"$pipeline"})', "{{pipeline}}"),
+            "Staleness", "Since the newest label in the champion came in, of the process that is furthest behind.", "s",
+            ('max by (pipeline) (rivermill_serving_staleness_seconds{pipeline=~"$pipeline"}) >= 0', "{{pipeline}}"),
             thresholds=[(None, "green"), (60, "yellow"), (600, "red")],
         ))
         .with_panel(number(

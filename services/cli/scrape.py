@@ -33,7 +33,7 @@ class Sample(msgspec.Struct):
     """The services at one moment (``at``: monotonic seconds). ``totals`` and ``lag`` are by stage; so is ``timed``, the
     sum of seconds and the count of batches in ``process`` and in ``commit``.
 
-    ``staleness_s`` is the worst scoring process's; None before its first label.
+    ``staleness_s`` is the worst scoring process's; None while no champion has learned a label.
     """
 
     at: float
@@ -115,7 +115,8 @@ def _take(sample: Sample, name: str, labels: Labels, value: float) -> None:
     elif name == "rivermill_served_version":
         sample.candidate, sample.version = labels["candidate"], int(value)
     elif name == "rivermill_serving_staleness_seconds":
-        sample.staleness_s = max(value, sample.staleness_s or 0.0) or None
+        if value >= 0:  # NaN where nothing is served, or what is served has learned no label
+            sample.staleness_s = max(value, sample.staleness_s or 0.0)
     elif name == "rivermill_prequential":
         sample.prequential.setdefault(labels["candidate"], {})[labels["metric"]] = value
 

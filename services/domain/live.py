@@ -82,6 +82,7 @@ def parts(parameters: LiveParameters, name: str) -> dict[str, Part]:
             columns=columns,
             model=linear.load(live.parameters),
             encodings=encodings,
+            label_came_in_ms=parameters.label_came_in_ms,
         )
         for candidate, live in parameters.candidates.items()
     }

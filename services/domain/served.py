@@ -23,6 +23,8 @@ class Part(msgspec.Struct, frozen=True):
     model: Model
     encodings: ServedEncodings
     """As of the same offset."""
+    label_came_in_ms: int
+    """Kafka timestamp of the newest label in the model, 0 for none."""
 
     @property
     def position(self) -> tuple[str, int]:

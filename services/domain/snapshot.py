@@ -103,6 +103,7 @@ class Snapshot(msgspec.Struct, frozen=True):
             columns=columns.Columns(shared.columns.plan, shared.columns),
             model=self.model(),
             encodings=encodings.Encodings(shared.columns.plan, shared.encodings).tables(),
+            label_came_in_ms=manifest.label_came_in_ms,
         )
         verify_canaries(part.model, part.columns, manifest)
         return part

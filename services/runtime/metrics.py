@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import nan
+
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # the library's
@@ -46,7 +48,11 @@ LABEL_LAG_SECONDS = Histogram(
     "From a raw label's arrival to that of the first event that can be predicted with it: a backtest's --label-lag",
     buckets=_FRESH,
 )
-STALENESS_SECONDS = Gauge("rivermill_serving_staleness_seconds", "Since the newest label in the serving state came in")
+STALENESS_SECONDS = Gauge(
+    "rivermill_serving_staleness_seconds",
+    "Since the newest label in the champion that is served came in; NaN where it has learned none, or none is served",
+)
+STALENESS_SECONDS.set(nan)
 SERVED_VERSION = Gauge("rivermill_served_version", "Version of the champion that is served", ("candidate",))
 SERVED_OFFSET = Gauge("rivermill_served_examples_offset", "examples_offset of the champion that is served")
 SERVED_MODEL = Gauge(

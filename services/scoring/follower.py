@@ -7,6 +7,7 @@ and lanes take it between two turns. Whatever is refused leaves the old state se
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -48,7 +49,6 @@ class Follower:
     def __init__(self, name: str, keys: Sequence[bytes], cache: SnapshotCache) -> None:
         self.served: Served | None = None
         self.generation = 0
-        self.label_came_in_ms = 0
         self.refusals = Refusals(name)
         self._name = name
         self._keys = keys
@@ -69,6 +69,7 @@ class Follower:
             metrics.REFUSED.labels(reason)
         for how in ("live", "version"):
             metrics.SWAPS.labels(how)
+        metrics.STALENESS_SECONDS.set_function(self._staleness)
 
     async def ready(self) -> None:
         """Wait until there is a champion to serve.
@@ -109,7 +110,6 @@ class Follower:
             return
         self.refusals.accepted("parameters", here)
         self._live_position = live.position(parameters)
-        self.label_came_in_ms = parameters.label_came_in_ms
         now = time.time_ns() // 1_000_000
         fresh = [(came_in, now) for came_in in parameters.labels_came_in_ms if came_in >= self._started_ms]
         self._came_in = (self._came_in + fresh)[-_MAX_CAME_IN:]
@@ -233,10 +233,11 @@ class Follower:
         metrics.SERVED_OFFSET.set(ref.examples_offset)
         metrics.SERVED_MODEL.clear()
         metrics.SERVED_MODEL.labels(ref.candidate, str(not champion.live).lower(), champion.spec).set(1)
-        metrics.STALENESS_SECONDS.set_function(self._staleness)
 
     def _staleness(self) -> float:
-        return max(0.0, time.time() - self.label_came_in_ms / 1000) if self.label_came_in_ms else 0.0
+        """The champion's own age: a pinned one grows old, whatever the log has learned since."""
+        came_in_ms = self.served.champion.label_came_in_ms if self.served else 0
+        return max(0.0, time.time() - came_in_ms / 1000) if came_in_ms else math.nan
 
     def _at(self, stream: str, offset: int) -> Position:
         return Position(topic_name(self._name, stream), 0, offset)

@@ -184,7 +184,7 @@ class Fold:
         return {
             name: Part(
                 ModelRef(pipeline, name, versions.get(name, 0), self.offset), log_id, self._columns, learner.model,
-                tables,
+                tables, self.label_came_in_ms,
             )
             for name, learner in self.learners.items()
         }  # fmt: skip

@@ -91,7 +91,7 @@ def test_the_plain_line_says_the_same() -> None:
 def test_of_several_scoring_processes_the_stalest_counts() -> None:
     """Freshness is that of the process that serves the oldest state; one that knows no label yet has none to tell."""
     found = sample(0.0, {})
-    for process, seconds in (("scoring", 0.0), ("scoring-2", 3.5), ("scoring-3", 1.25)):
+    for process, seconds in (("scoring", "NaN"), ("scoring-2", 3.5), ("scoring-3", 1.25)):
         _read(found, process, f"rivermill_serving_staleness_seconds {seconds}\n", {})
         assert (found.staleness_s is None) == (process == "scoring")
     assert found.staleness_s == 3.5

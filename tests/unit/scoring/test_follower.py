@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -22,6 +24,7 @@ from services.learner.core.fold import Fold
 from services.registry import tokens
 from services.registry.database import open_database
 from services.registry.tables import TokenRow
+from services.runtime.metrics import STALENESS_SECONDS
 from services.runtime.registry_client import RegistryClient
 from services.runtime.settings import SettingsError
 from services.runtime.snapshots import SnapshotCache
@@ -38,7 +41,7 @@ def taught(labels: int = 100) -> Fold:
     fold = Fold()
     fold.apply(control(spec()), 0)
     for offset, example in enumerate(examples(labels), 1):
-        fold.apply(example, offset)
+        fold.apply(example, offset, 1000 * offset)
     return fold
 
 
@@ -125,6 +128,32 @@ def test_a_champion_in_the_cache_is_served_without_a_registry(tmp_path: Path) ->
         await follower.ready()
         assert follower.served is not None
         assert follower.served.champion.ref.version == 1
+
+    following(tmp_path, scenario)
+
+
+def test_staleness_is_the_age_of_the_champion_itself(tmp_path: Path) -> None:
+    """Unknown until a champion serves; then its own snapshot's, without live parameters and beside newer ones if pinned."""
+
+    def staleness() -> float:
+        (metric,) = STALENESS_SECONDS.collect()
+        return metric.samples[0].value
+
+    async def scenario(follower: Follower, cache: SnapshotCache) -> None:
+        assert math.isnan(staleness())
+        since = time.time() - taught(101).label_came_in_ms / 1000
+        await follower.on_decision(await champion(cache, KEY), 0)
+        await follower.ready()
+        assert staleness() == pytest.approx(since, abs=20)
+        fold = taught(150)
+        built = fold.live(dict.fromkeys(fold.learners, 1))
+        assert built is not None
+        built.label_came_in_ms = time.time_ns() // 1_000_000
+        await follower.on_parameters(live.seal(built, KEY), 1)
+        assert staleness() == pytest.approx(since, abs=20), "the champion is pinned: it has learned nothing since"
+        await follower.on_decision(await champion(cache, KEY, 2, live=True), 2)
+        await follower.on_parameters(live.seal(msgspec.structs.replace(built, examples_offset=500), KEY), 3)
+        assert staleness() == pytest.approx(0, abs=20)
 
     following(tmp_path, scenario)
 
