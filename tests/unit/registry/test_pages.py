@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
 
@@ -12,10 +14,14 @@ import httpx
 import pytest
 
 from services.domain import snapshot
-from services.registry.plots import MOST_POINTS
+from services.registry.database import Database
+from services.registry.incidents import Incidents
+from services.registry.plots import MOST_POINTS, drawing
 from services.registry.static_files import FOLDER
+from tests.unit.registry import lived
 from tests.unit.registry.serving import digest, post, promote, serving
 
+START = datetime(2026, 3, 1, tzinfo=UTC)
 HTML = {"Accept": "text/html"}
 SECRET = 'a;long,"secret"=%41\\'  # what a cookie must quote
 PAGES = [
@@ -267,6 +273,26 @@ def test_plots_are_bounded_and_reach_the_newest_version(client: httpx.Client, mo
     (plot,) = client.get("/models/flights/plots").json()["plots"]
     assert plot["metric"] == "auc"
     assert plot["lines"][0]["y"] == [0.01, 0.04, 0.07, 0.1, 0.13, 0.16, 0.19]
+
+
+def test_plots_mark_incidents_and_decisions(client: httpx.Client, database: Database) -> None:
+    """Each incident from when it was told until it was resolved, the newest first; each decision but the first naming."""
+    for offset, candidate in enumerate(("logistic", "sgd")):
+        post(client, "flights", b"%d" % offset, candidate=candidate, offset=offset)
+    begun = time.time()
+    promote(client, "flights", "champion", 2).raise_for_status()
+    (decision,) = client.get("/models/flights/plots").json()["decisions"]
+    assert begun - 1 <= decision.pop("x") <= time.time()
+    assert decision == {"kind": "promoted", "text": "promoted: sgd 2", "until": None}
+    incidents = Incidents()
+    for hours, alert in enumerate(lived.alerts("flights")):
+        incidents.take("flights", alert, START + timedelta(hours=hours))
+    with database.reading() as session:
+        found = drawing(session, "flights", incidents.of("flights"))
+    assert [(mark.kind, mark.x, mark.until) for mark in found.incidents] == [
+        ("critical", START.timestamp() + 7200, None), ("warning", START.timestamp(), START.timestamp() + 3600),
+    ]  # fmt: skip
+    assert len(found.decisions) == 1
 
 
 def test_lineage_shows_what_changed_in_the_pipeline_file(client: httpx.Client) -> None:
