@@ -18,7 +18,7 @@ from services.cli.doctor_registry import registry
 from services.cli.terminal import console, print_json
 from services.domain.spec import SpecError
 from services.runtime.launch import Deployment, load
-from services.runtime.settings import Settings, SettingsError
+from services.runtime.settings import Settings, SettingsError, base_url
 
 _MARKS = {"well": "[green]✓[/]", "look": "[yellow]![/]", "wrong": "[red]✗[/]"}
 _KEYS = ("RIVERMILL_SIGNING_KEY", "RIVERMILL_SIGNING_KEY_FILE", "RIVERMILL_SIGNING_KEY_PREVIOUS",
@@ -71,7 +71,7 @@ async def examined(
         name = f"{path}: {deployment.name}, spec {deployment.spec_hash}" if deployment else "none is named"
         way_out = "" if deployment else "name it to have its topics, groups and champion looked at"
         found.append(Finding("pipeline file", "well" if deployment else "look", name, way_out))
-    endpoints = {each: each.rstrip("/") for each in urls} or (here.endpoints if here else {})
+    endpoints = {each: each for each in (base_url(it, "--url") for it in urls)} or (here.endpoints if here else {})
     patient = Patient(settings, deployment, endpoints)
     looks = {
         "data directory": doctor_host.data_directory(settings),

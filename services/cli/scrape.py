@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from copy import deepcopy
 
 import httpx
 import msgspec
@@ -55,7 +56,9 @@ class Sample(msgspec.Struct):
 
 
 class Scraper:
-    """Scrapes ``endpoints`` (base URL by process); one that does not answer is named in the sample's ``missing``."""
+    """Scrapes ``endpoints`` (base URL by process); one that does not answer, or with a page that is no
+    metrics of ours, is named in the sample's ``missing``.
+    """
 
     def __init__(self, endpoints: Mapping[str, str]) -> None:
         self._endpoints = endpoints
@@ -67,10 +70,14 @@ class Scraper:
         sample = Sample(time.monotonic(), {stage: {} for stage in _STAGES}, dict.fromkeys(_STAGES, 0), {})
         buckets: dict[str, Buckets] = {_FRESHNESS: {}, _LABEL_LAG: {}}
         for name, text in zip(self._endpoints, texts, strict=True):
-            if text is None:
-                sample.missing.append(name)
-            else:
+            before = deepcopy((sample, buckets))
+            try:
+                if text is None:
+                    raise ValueError("no answer")
                 _read(sample, name, text, buckets)
+            except (ValueError, LookupError, ArithmeticError):
+                sample, buckets = before
+                sample.missing.append(name)
         sample.freshness_median_s = quantile(buckets[_FRESHNESS], 0.5)
         sample.label_lag_median_s = quantile(buckets[_LABEL_LAG], 0.5)
         return sample

@@ -25,7 +25,7 @@ from services.cli.terminal import console
 from services.cli.top_view import screen
 from services.runtime.errors import OperatorError
 from services.runtime.launch import Deployment
-from services.runtime.settings import Settings, SettingsError
+from services.runtime.settings import Settings, SettingsError, base_url
 
 _INCIDENTS_EVERY_S = 5.0
 _UNNAMED = "not known: name the pipeline file"
@@ -49,7 +49,7 @@ def top(
     Try `rivermill top`, or `rivermill top orders.toml --url http://10.0.0.7:9101 --url http://10.0.0.7:9102`.
     """
     here = target.running_here(data_dir)
-    endpoints = {each.partition("://")[2] or each: each.rstrip("/") for each in url or []}
+    endpoints = {each.partition("://")[2]: each for each in (base_url(it, "--url") for it in url or [])}
     endpoints = endpoints or (here.endpoints if here else {})
     if not endpoints:
         raise SettingsError(

@@ -154,15 +154,16 @@ def _broker(env: Mapping[str, str]) -> str:
     return broker
 
 
-def _url(env: Mapping[str, str]) -> str:
-    url = (env.get("RIVERMILL_REGISTRY_URL") or Settings.registry_url).rstrip("/")
+def base_url(given: str, name: str) -> str:
+    """A service's URL without a slash at its end; SettingsError, with ``name`` for who gave it, if it is none."""
+    url = given.rstrip("/")
     try:
         parts = urlsplit(url)
         good = parts.scheme in {"http", "https"} and parts.hostname and (parts.port or 1) > 0  # .port raises, too
     except ValueError:
         good = False
     if not good:
-        raise SettingsError(f"RIVERMILL_REGISTRY_URL is {url!r}: expected http://host:port or https://host")
+        raise SettingsError(f"{name} is {url!r}: expected http://host:port or https://host")
     return url
 
 
@@ -182,7 +183,7 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         raise SettingsError(f"{protocol} needs RIVERMILL_SASL_USERNAME and RIVERMILL_SASL_PASSWORD (or _PASSWORD_FILE)")
     return Settings(
         broker=_broker(env),
-        registry_url=_url(env),
+        registry_url=base_url(env.get("RIVERMILL_REGISTRY_URL") or Settings.registry_url, "RIVERMILL_REGISTRY_URL"),
         registry_token=_token(env),
         data_dir=Path(env.get("RIVERMILL_DATA_DIR") or Settings.data_dir),
         delivery=_choice(env, "RIVERMILL_DELIVERY", Delivery, "exactly_once"),

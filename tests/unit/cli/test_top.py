@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,7 +19,7 @@ from rich.console import Console
 from schemas.alerts import Alert
 from services.cli.__main__ import main
 from services.cli.loopback import free_port
-from services.cli.scrape import Process, Sample, _read
+from services.cli.scrape import Process, Sample, Scraper, _read
 from services.cli.top_view import milliseconds, screen, short
 from services.runtime.metrics import COMMIT_SECONDS
 from tests.unit.cli.test_live_view import BEFORE, INCIDENT, NOW, STAGES, sample
@@ -117,6 +122,63 @@ def test_without_services_it_says_how_to_name_them(tmp_path: Path, capsys: pytes
         main(["top", "--data-dir", str(tmp_path)])
     assert ended.value.code == 2
     assert "--url" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "url"), [("top", "http://127.0.0.1:99999"), ("doctor", "http://[")])
+def test_what_is_no_url_is_refused(tmp_path: Path, command: str, url: str) -> None:
+    """It is no service that is away: one line says what was expected."""
+    arguments = [sys.executable, "-m", "services.cli", command, "--url", url, "--data-dir", str(tmp_path)]
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=20)
+    assert ended.returncode == 2
+    assert f"--url is '{url}': expected http://host:port" in " ".join(ended.stderr.split())
+
+
+@pytest.mark.parametrize("page", [
+    "<!doctype html><html><body>Sign in</body></html>", "rivermill_lane_records 3\n", "rivermill_lag_records{} 1\n",
+    'rivermill_lag_records{stage="score"} NaN\n', 'rivermill_served_version{candidate="a"} +Inf\n', "{\n",
+    'rivermill_freshness_seconds_bucket{le="soon"} 1\n',
+])  # fmt: skip
+def test_a_page_that_is_no_metrics_of_ours_leaves_the_others(page: str) -> None:
+    """Who answers with it is shown as away, nothing of it is taken, and the next one is read."""
+    good = 'rivermill_lane_records{stage="score",what="predictions"} 7\n'
+
+    async def answered() -> Sample:
+        with pages_at([good + page, good]) as (strange, well):
+            scraper = Scraper({"strange": strange, "well": well})
+            try:
+                return await scraper.sample()
+            finally:
+                await scraper.close()
+
+    found = asyncio.run(answered())
+    assert (found.missing, list(found.processes)) == (["strange"], ["well"])
+    assert found.totals["score"] == {"predictions": 7}
+
+
+@contextmanager
+def pages_at(texts: list[str]) -> Iterator[list[str]]:
+    """Base URLs of servers of which each answers everything with one of the texts."""
+    with ExitStack() as stack:
+        urls = []
+        for text in texts:
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), answering(text.encode())))
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+            urls.append(f"http://127.0.0.1:{server.server_port}")
+        yield urls
+
+
+def answering(body: bytes) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    return Handler
 
 
 @pytest.mark.parametrize("key", [b"q", CTRL_C], ids=["q", "ctrl-c"])
