@@ -1,7 +1,7 @@
 """Contracts as they were released: frozen by ``python -m schemas.release``, held against today's with ``--check``.
 
 A release is ``released/<version>/``: the AsyncAPI document, the JSON Schemas and the golden examples. It is never
-changed again; the command refuses to overwrite one.
+changed again: the command refuses to overwrite one, and ``--check`` compares each file with the checksums beside it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from schemas.compatibility import differences, unreadable
 SCHEMAS = Path(__file__).parent
 RELEASED = SCHEMAS / "released"
 COMMAND = "python -m schemas.release"
+SUMS = "SHA256SUMS"
 _FROZEN = ("asyncapi.json", "json", "golden")
 
 
@@ -32,6 +34,25 @@ def freeze(folder: Path) -> None:
             shutil.copytree(source, folder / name)
         else:
             shutil.copyfile(source, folder / name)
+    (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in _digests(folder).items()))
+
+
+def altered(release: Path) -> list[str]:
+    """The files of a release that are not what was frozen."""
+    sums = release / SUMS
+    lines = sums.read_text().splitlines() if sums.exists() else []
+    frozen = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    now = _digests(release)
+    return [
+        f"{name}: is not what was frozen: restore it"
+        for name in sorted(frozen.keys() | now.keys())
+        if frozen.get(name) != now.get(name)
+    ]
+
+
+def _digests(release: Path) -> dict[str, str]:
+    files = sorted(path for path in release.rglob("*") if path.is_file() and path.name != SUMS)
+    return {path.relative_to(release).as_posix(): sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def broken(release: Path) -> list[str]:
@@ -90,8 +111,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check() -> int:
     releases = sorted(path for path in RELEASED.iterdir() if path.is_dir()) if RELEASED.exists() else []
-    told = [f"{release.name}: {each}" for release in releases for each in broken(release)]
-    print("\n".join(told) if told else f"no reader of {', '.join(it.name for it in releases) or 'a release'} is broken")
+    told = [f"{release.name}: {each}" for release in releases for each in (*altered(release), *broken(release))]
+    if not releases:
+        told = [f"error: no release lies under {RELEASED.name}: there is nothing to hold today's contracts against"]
+    print("\n".join(told) if told else f"no reader of {', '.join(it.name for it in releases)} is broken")
     return 1 if told else 0
 
 

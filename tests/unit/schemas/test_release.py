@@ -112,6 +112,33 @@ def test_a_broken_promise_fails_the_gate(frozen, capsys, name):
     assert f"0.0.1: {message}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("change", ["edited", "gone", "added", "without sums"])
+def test_a_release_that_was_changed_is_noticed(frozen, capsys, change):
+    """Though no reader is broken: the gate names the file of a release that is not what was frozen."""
+    name, path = "json/alerts.json", frozen / "json" / "alerts.json"
+    if change == "edited":
+        path.write_text(path.read_text() + "\n")
+    elif change == "gone":
+        path.unlink()
+    elif change == "added":
+        name = "json/news.json"
+        (frozen / name).write_text("{}")
+    else:
+        (frozen / release.SUMS).unlink()
+    assert release.main(["--check"]) == 1
+    assert f"0.0.1: {name}: is not what was frozen" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["no folder", "an empty folder"])
+def test_without_a_release_the_gate_does_not_pass(tmp_path, monkeypatch, capsys, there):
+    """Released contracts that were lost are no contracts that are kept."""
+    monkeypatch.setattr(release, "RELEASED", tmp_path / "released")
+    if there:
+        release.RELEASED.mkdir()
+    assert release.main(["--check"]) == 1
+    assert "no release lies under" in capsys.readouterr().out
+
+
 def test_a_stream_that_has_come_since_is_no_breach(frozen):
     """A release that did not know a topic yet is kept."""
     edited(frozen / "asyncapi.json", lambda it: it["channels"].pop("alerts"))
@@ -125,7 +152,7 @@ def test_a_release_is_frozen_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(release, "RELEASED", tmp_path)
     assert release.main([]) == 0
     folder = tmp_path / asyncapi.version()
-    assert {path.name for path in folder.iterdir()} == {"asyncapi.json", "json", "golden"}
+    assert {path.name for path in folder.iterdir()} == {"asyncapi.json", "json", "golden", release.SUMS}
     assert {path.stem for path in (folder / "json").iterdir()} == set(STREAMS)
     (folder / "asyncapi.json").write_text("{}")
     assert release.main([]) == 1
