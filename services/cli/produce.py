@@ -148,6 +148,9 @@ def _csv_blocks(source: io.FileIO, key_field: str | None, texts: Collection[str]
     text = io.TextIOWrapper(io.BufferedReader(source), encoding="utf-8-sig", newline="")
     rows = csv.DictReader(_csv_lines(text), strict=True)
     try:
+        names = rows.fieldnames or []
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ProduceError(f"the first line names {repeated[0]!r} more than once: name each column differently")
         while block := [
             _csv_record(row, rows.line_num, key_field, texts) for row in itertools.islice(rows, _BLOCK_RECORDS)
         ]:

@@ -23,6 +23,7 @@ from services.cli.__main__ import main
 from services.cli.backtest_run import Result, run
 from services.cli.init_columns import Column, Dropped, judged
 from services.cli.init_command import init
+from services.cli.init_sample import read_sample
 from services.cli.produce import ProduceError
 from services.domain.spec import Spec, parse
 from services.runtime.launch import load
@@ -196,6 +197,15 @@ def test_a_large_file_is_read_in_part(tmp_path: Path, monkeypatch: pytest.Monkey
     sample = init_sample.read_sample(path, 10_000)
     assert 10 < len(sample.rows) < 100
     assert not sample.whole
+
+
+@pytest.mark.parametrize("header", ["a,b,a", "a,,b,"])
+def test_a_csv_that_names_a_column_twice_is_refused(tmp_path: Path, header: str) -> None:
+    """One of both would be lost without a word, for `produce` and for `init`."""
+    path = tmp_path / "orders.csv"
+    path.write_text(f"{header}\n" + ",".join("1" for _ in header.split(",")) + "\n")
+    with pytest.raises(ProduceError, match=r"orders\.csv: the first line names '(a|)' more than once"):
+        read_sample(path, 10)
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
