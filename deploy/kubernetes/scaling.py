@@ -21,6 +21,8 @@ _LAG = 20_000
 """Records behind for which a process more is started: more than one handles within the second between two commits."""
 _CALM_S = 300
 """A process is taken away when nothing has asked for it that long: each move of a lane restores it."""
+_PROTOCOL = "2.1.0"
+"""Of Kafka, as KEDA speaks it: the oldest that Kafka 4 still understands. KEDA's own default is older."""
 _AUTHENTICATION = "kafka"
 USER = "scaler"
 """Who KEDA is to Kafka."""
@@ -76,6 +78,7 @@ def _trigger(deployment: Deployment, scaled: Scaled, stream: str) -> dict[str, A
             "lagThreshold": str(_LAG),
             "offsetResetPolicy": "earliest",
             "tls": "enable",
+            "version": _PROTOCOL,
         },
         "authenticationRef": {"name": _AUTHENTICATION},
     }

@@ -87,6 +87,14 @@ def test_what_is_scaled_on_is_a_stages_group_and_input(deployed):
         assert topics == wide[group] - {"orders.rekeyed", "orders.examples"}  # cleaning's own, and one of one partition
 
 
+def test_the_scaler_speaks_a_protocol_that_kafka_4_understands():
+    """KEDA's own default is 1.0.0; Kafka 4 has dropped what is older than 2.1."""
+    triggers = [trigger for each in of_kind("production", "ScaledObject") for trigger in each["spec"]["triggers"]]
+    assert triggers
+    for trigger in triggers:
+        assert tuple(map(int, trigger["metadata"]["version"].split("."))) >= (2, 1, 0)
+
+
 def test_services_scale_up_to_the_partitions_and_training_does_not(deployed):
     """From two to a process a partition; nothing else sets their number; the only writer of the model stays alone."""
     scaled = {each["spec"]["scaleTargetRef"]["name"]: each["spec"] for each in of_kind("production", "ScaledObject")}
