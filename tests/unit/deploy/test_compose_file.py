@@ -264,6 +264,21 @@ def test_an_own_kafka_replaces_the_one_of_the_file() -> None:
         compose({}, OWN_KAFKA)
 
 
+def test_an_own_kafka_may_want_no_login(tmp_path: Path) -> None:
+    """With its address alone, and the password's file as empty as the script makes it, services log in nowhere."""
+    subprocess.run(["sh", ROOT / "deploy/compose/secrets.sh", tmp_path], check=True)
+    assert (tmp_path / "kafka_password").read_text() == ""
+    whole = compose({"RIVERMILL_BROKER": "kafka-1:9092"}, OWN_KAFKA)
+    for name, service in ours(whole).items():
+        given = {
+            key: str(value).replace("/run/secrets", str(tmp_path)) for key, value in service["environment"].items()
+        }
+        settings = from_environment(given)
+        assert given["RIVERMILL_SASL_PASSWORD_FILE"], name
+        assert (settings.broker, settings.security_protocol) == ("kafka-1:9092", "PLAINTEXT"), name
+        assert (settings.sasl_password, settings.ssl_cafile) == (None, None), name
+
+
 def test_secrets_are_made_once_and_are_their_makers_alone(tmp_path: Path) -> None:
     """The script makes every secret of the file, in a folder that others cannot enter, and never changes one."""
     folder = tmp_path / "secrets"
