@@ -98,8 +98,11 @@ class Faults:
             raise GivenUpError(f"{name} ended and is not started again: {child.last_words()}")
         return child
 
-    async def ready(self, *names: str) -> None:
-        """Wait until processes are ready; if they are not in good time, that is noted. GivenUpError when one never will."""
+    async def ready(self, *names: str) -> bool:
+        """Wait until processes are ready, or as long as an act may last: others may strike them again and again.
+
+        GivenUpError when one never will be.
+        """
         deadline = time.monotonic() + _READY_S
         while True:
             for name in names:
@@ -108,11 +111,19 @@ class Faults:
                 await self.supervisor.ready(*names, within=deadline - time.monotonic())
             except (StartError, KeyError) as error:  # it cannot start now, or it is to be away now
                 if time.monotonic() >= deadline:
-                    self.unready.append(str(error))
-                    return
+                    self._say(f"not ready after {_READY_S:.0f} s: {error}")
+                    return False
                 await asyncio.sleep(_AGAIN_S)
             else:
-                return
+                return True
+
+    async def all_back(self) -> None:
+        """Once nothing strikes any more: note the processes that do not come back."""
+        names = tuple(self.supervisor.children)
+        found = await asyncio.gather(*map(self.ready, names), return_exceptions=True)
+        for name, back in zip(names, found, strict=True):
+            if back is not True:
+                self.unready.append(f"{name} is not ready" if back is False else str(back))
 
     async def _act(self, act: Act) -> None:
         done = Done(act, now_ms())

@@ -106,6 +106,7 @@ class Chaos:
             group.create_task(feeder.run(), name="feeder")
             await faults.carry_out(self._acts)
             feeder.stop()
+        await faults.all_back()
 
     async def _drain(self, feeder: Feeder) -> None:
         """Let everything be worked off, then let the closing events expire what has no label."""

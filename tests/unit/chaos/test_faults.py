@@ -8,12 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from chaos import script
 from chaos.adversary import Act
 from chaos.faults import Faults
 from chaos.owners import Owners
 from chaos.strikes import STRIKES
 from services.cli.child import Child, Command
+from services.cli.loopback import free_port
 from services.cli.supervise import Supervisor
 from services.cli.watchdog import Watchdog
 
@@ -35,9 +38,43 @@ def test_a_process_that_ended_for_good_is_noted_and_not_waited_for(tmp_path: Pat
         try:
             async with asyncio.timeout(30):
                 await faults.carry_out([Act(0.0, "kill", "drift", 0.0, 1)])
+                await faults.all_back()
         finally:
             await child.stop(5.0)
             watchdog.dismiss()
         return faults.unready
 
-    assert asyncio.run(run()) == ["drift ended and is not started again: the setting is wrong"]
+    assert asyncio.run(run()) == ["drift ended and is not started again: the setting is wrong"] * 2
+
+
+def test_what_is_not_back_once_nothing_strikes_any_more_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was not ready while others struck it is no violation; one that is not at the end is."""
+    monkeypatch.setattr("chaos.faults._READY_S", 0.5)
+    pipeline = tmp_path / "pipeline.toml"
+    pipeline.write_text(script.FILE, encoding="utf-8")
+
+    async def run() -> list[str]:
+        watchdog, said = Watchdog(), list[str]()
+        supervisor = Supervisor(pipeline, tmp_path, say=said.append)
+        program = [sys.executable, "-c", "import time; time.sleep(60)"]
+        nowhere = f"http://127.0.0.1:{free_port()}"
+        child = Child(
+            Command("drift", program, dict(os.environ), nowhere), tmp_path / "log", watchdog.group, said.append
+        )
+        supervisor.children["drift"] = child
+        child.start()
+        feeder: Any = None  # the fault does not feed
+        faults = Faults(supervisor, Owners(dict), feeder, STRIKES, said.append)
+        try:
+            await faults.carry_out([Act(0.0, "terminate", "drift", 0.0, 1)])
+            assert faults.unready == []
+            assert any("not ready after" in line for line in said)
+            await faults.all_back()
+        finally:
+            await child.stop(5.0)
+            watchdog.dismiss()
+        return faults.unready
+
+    assert asyncio.run(run()) == ["drift is not ready"]
