@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import multiprocessing
 import os
 import shlex
 import sys
@@ -205,28 +206,32 @@ def by_features(events: int, runs: int) -> Iterator[Row]:
 
 
 def pending(most: int) -> Iterator[tuple[int, int, float]]:
-    """For so many labels awaited: bytes of a prediction, and bytes of memory for each."""
+    """For so many labels awaited: bytes of a prediction, and bytes of memory for each; every count in a process of its own."""
+    for count in (it for it in _PENDING if it <= most):
+        with multiprocessing.get_context("spawn").Pool(1) as fresh:
+            yield count, *fresh.apply(_awaited, (count,))
+
+
+def _awaited(count: int) -> tuple[int, float]:
     spec = parse(ten.pipeline("ten", 1))
     told = spec_hash(spec)
     sample = next(ten.clean_events(1, told))[1]
     event = msgspec.json.decode(sample, type=CleanEvent)
     features: dict[str, Value] = event.features
     ref = ModelRef("ten", "logistic", 1, 1)
-    for count in (it for it in _PENDING if it <= most):
-        core = Join(spec, 0, 1, "ten.predictions", "ten.labels.clean")
-        gc.collect()
-        before, size = _resident(), 0
-        for start in range(0, count, _BATCH):
-            batch = []
-            for number in range(start, min(start + _BATCH, count)):
-                at = ten.START + timedelta(milliseconds=number)
-                value = encode(Prediction(f"{number:08d}", at, 0.5, True, ref, 0, [], features, {}, told))
-                batch.append(Record("ten.predictions", 0, number, number, b"%08d" % number, value))
-                size = len(value)
-            core.process(batch, _NOW)
-        gc.collect()
-        yield count, size, (_resident() - before) / count
-        del core
+    core = Join(spec, 0, 1, "ten.predictions", "ten.labels.clean")
+    gc.collect()
+    before, size = _resident(), 0
+    for start in range(0, count, _BATCH):
+        batch = []
+        for number in range(start, min(start + _BATCH, count)):
+            at = ten.START + timedelta(milliseconds=number)
+            value = encode(Prediction(f"{number:08d}", at, 0.5, True, ref, 0, [], features, {}, told))
+            batch.append(Record("ten.predictions", 0, number, number, b"%08d" % number, value))
+            size = len(value)
+        core.process(batch, _NOW)
+    gc.collect()
+    return size, (_resident() - before) / count
 
 
 def _resident() -> int:
