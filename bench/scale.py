@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import shlex
 import sys
 import tempfile
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--warm-up", type=int, default=250_000, help="events before (250000)")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md")
     wanted = parser.parse_args(arguments)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells of topics that are not there yet
     try:
         lines = asyncio.run(run(wanted))
     except (BrokerError, PeerError) as error:
