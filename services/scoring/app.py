@@ -72,7 +72,7 @@ class ScoreDriver(Driver):
 
     def standing(self) -> Standing:
         """The core's, and which incidents are open; the first predictions with these labels are on their way."""
-        self._leaving, self._came_in = self._leaving + self._came_in, []
+        self._leaving, self._came_in = self._came_in, []
         standing = super().standing()
         standing.data = encode(Data([*self._follower.refusals.standing()]))
         return standing
