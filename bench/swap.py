@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -144,22 +145,15 @@ async def by_version(taught: Taught, number: int, what: str, swaps: int, folder:
     """Decisions that name one snapshot and then the other."""
     blobs = [taken[number] for taken in taught.snapshots]
     follower, cache, lane, loading = await scoring(taught, folder)
-    shas = [await cache.put(blob) for blob in blobs]
+    for blob in blobs:
+        await cache.put(blob)
     revision = 0
 
     async def swap() -> None:
         nonlocal revision
         revision += 1
-        which = revision % 2
-        candidate = taught.spec.model.candidates[number]
-        decision = AliasRecord(
-            alias=CHAMPION, revision=revision, name=taught.spec.pipeline.name, candidate=candidate.name, version=1 + which, live=False,
-            snapshot_sha256=shas[which], signature=snapshot.sign(blobs[which], _KEY), size=len(blobs[which]),
-            spec=spec_hash(taught.spec), log_id="", examples_offset=0, previous=None, actor="bench", reason="",
-            at=datetime.now(UTC),
-        )  # fmt: skip
         before = follower.generation
-        await follower.on_decision(encode(decision), revision)
+        await follower.on_decision(decision(taught, number, revision % 2, revision, live=False), revision)
         while follower.generation == before:  # noqa: ASYNC110 - who asks every turn sees the lane's turns
             await asyncio.sleep(0)
 
@@ -169,14 +163,8 @@ async def by_version(taught: Taught, number: int, what: str, swaps: int, folder:
 async def by_live_parameters(taught: Taught, swaps: int, folder: Path) -> str:
     """Live parameters of all linear candidates, each newer than the last."""
     follower, cache, lane, loading = await scoring(taught, folder)
-    first = taught.snapshots[0][0]
-    sha256 = await cache.put(first)
-    decision = AliasRecord(
-        alias=CHAMPION, revision=1, name=taught.spec.pipeline.name, candidate=taught.spec.model.candidates[0].name, version=1, live=True,
-        snapshot_sha256=sha256, signature=snapshot.sign(first, _KEY), size=len(first), spec=spec_hash(taught.spec),
-        log_id="", examples_offset=0, previous=None, actor="bench", reason="", at=datetime.now(UTC),
-    )  # fmt: skip
-    await follower.on_decision(encode(decision), 0)
+    await cache.put(taught.snapshots[0][0])
+    await follower.on_decision(decision(taught, 0, 0, 1, live=True), 0)
     offset = 2**40
 
     async def swap() -> None:
@@ -190,6 +178,20 @@ async def by_live_parameters(taught: Taught, swaps: int, folder: Path) -> str:
         await follower.on_parameters(value, offset)
 
     return await repeated("live parameters, flights", len(taught.live[1]), swap, lane, loading, swaps=swaps)
+
+
+def decision(taught: Taught, number: int, which: int, revision: int, *, live: bool) -> bytes:
+    """A record of ``models``: the champion is this snapshot of this candidate."""
+    blob = taught.snapshots[which][number]
+    return encode(
+        AliasRecord(
+            alias=CHAMPION, revision=revision, name=taught.spec.pipeline.name,
+            candidate=taught.spec.model.candidates[number].name, version=1 + which, live=live,
+            snapshot_sha256=sha256(blob).hexdigest(), signature=snapshot.sign(blob, _KEY), size=len(blob),
+            spec=spec_hash(taught.spec), log_id="", examples_offset=0, previous=None, actor="bench", reason="",
+            at=datetime.now(UTC),
+        )
+    )  # fmt: skip
 
 
 async def scoring(taught: Taught, folder: Path) -> tuple[Follower, SnapshotCache, Lane, asyncio.Task[None]]:
