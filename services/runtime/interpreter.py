@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ busy lanes waits for seconds, and then keeps the lanes waiting for 5 ms at a tim
 
 def tune() -> None:
     """Set it for this process; what has been imported by now is left out of every search for cycles."""
+    faulthandler.enable()  # a crash of the interpreter itself tells where
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLD)
     sys.setswitchinterval(_SWITCH_S)

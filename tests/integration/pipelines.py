@@ -192,7 +192,8 @@ class Pipeline:
             while waiting:
                 for name in tuple(waiting):
                     process = self.processes[name]
-                    assert process.running.poll() is None, f"{name} ended: {self.last_words(name)}"
+                    code = process.running.poll()
+                    assert code is None, f"{name} ended (exit code {code}): {self.last_words(name)}"
                     if _answers(client, process.url):
                         waiting.discard(name)
                 assert time.monotonic() < deadline, "\n".join(f"{it}: {self.last_words(it)}" for it in waiting)
