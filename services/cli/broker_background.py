@@ -21,6 +21,9 @@ class Running(msgspec.Struct, frozen=True):
     address: str
 
 
+_RUNNING = msgspec.json.Decoder(Running)
+
+
 def start(
     data_dir: Path, *, port: int = 0, env: Mapping[str, str] = os.environ, progress: Progress = lambda _: None
 ) -> str:
@@ -67,7 +70,7 @@ def _running(data_dir: Path) -> Running | None:
     """What the pid file says, if there is one and a living broker holds the directory (else it is left from a crash)."""
     try:
         content = _pid_file(data_dir).read_bytes()
-        return msgspec.json.decode(content, type=Running) if in_use(data_dir / "kafka") else None
+        return _RUNNING.decode(content) if in_use(data_dir / "kafka") else None
     except (OSError, msgspec.DecodeError):
         return None
 

@@ -28,6 +28,9 @@ class Running(msgspec.Struct, frozen=True):
     endpoints: dict[str, str]
 
 
+_RUNNING = msgspec.json.Decoder(Running)
+
+
 @contextmanager
 def locked(data_dir: Path) -> Iterator[None]:
     """Hold the data directory for this process; SettingsError when another holds it. A kill releases it."""
@@ -63,7 +66,7 @@ def tell(data_dir: Path, running: Running) -> None:
 def find(data_dir: Path) -> Running | None:
     """What runs on a data directory; None when nothing does (a file left by a killed process does not count)."""
     try:
-        found = msgspec.json.decode((data_dir / _FILE).read_bytes(), type=Running)
+        found = _RUNNING.decode((data_dir / _FILE).read_bytes())
         with (data_dir / LOCK).open("r") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -36,6 +36,9 @@ class State(msgspec.Struct, array_like=True):
     intercept_square: float = 0.0
 
 
+_STATE = msgspec.msgpack.Decoder(State)
+
+
 class Linear:
     """Logistic regression (``binary``) or linear regression on the columns of a plan."""
 
@@ -136,7 +139,7 @@ def new(candidate: Candidate, *, binary: bool, dense: int, sparse: int) -> Linea
 
 def load(data: bytes, candidate: Candidate | None = None) -> Linear:
     """From :meth:`Linear.dump`, or to score only, from :meth:`Linear.served`; msgspec errors for anything else."""
-    return Linear(msgspec.msgpack.decode(data, type=State), candidate)
+    return Linear(_STATE.decode(data), candidate)
 
 
 def _sigmoid(margin: float) -> float:

@@ -16,6 +16,8 @@ from services.domain.served import Part
 
 MAX_BYTES = 512 * 1024
 """A larger record is not published: scoring then follows versions only."""
+_PARAMETERS = msgspec.msgpack.Decoder(LiveParameters)
+_STATE = msgspec.msgpack.Decoder(State)
 
 
 def build(
@@ -58,7 +60,7 @@ def unseal(value: bytes, keys: Iterable[bytes]) -> LiveParameters:
     if len(value) > 2 * MAX_BYTES:
         message = f"live parameters of {len(value)} bytes: at most {MAX_BYTES} are ever published"
         raise signing.SignatureError(message)
-    parameters = msgspec.msgpack.decode(value, type=LiveParameters)
+    parameters = _PARAMETERS.decode(value)
     signature, parameters.signature = parameters.signature, b""
     signing.verify(msgspec.msgpack.encode(parameters), signature, keys, "the live parameters record")
     parameters.signature = signature
@@ -72,7 +74,7 @@ def position(parameters: LiveParameters) -> tuple[str, int]:
 
 def parts(parameters: LiveParameters, name: str) -> dict[str, Part]:
     """What can be served from a verified record, by candidate; ``name`` is the pipeline's."""
-    state = msgspec.msgpack.decode(parameters.plan, type=State)
+    state = _STATE.decode(parameters.plan)
     columns = Columns(state.plan, state)
     encodings = ServedEncodings.unpack(parameters.encodings, state.plan)
     return {

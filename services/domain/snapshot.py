@@ -74,6 +74,10 @@ class Shared(msgspec.Struct):
     metrics: bytes = b""
 
 
+_MANIFEST = msgspec.json.Decoder(Manifest)
+_SHARED = msgspec.msgpack.Decoder(Shared)
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """An opened snapshot, its model still as bytes."""
 
@@ -146,8 +150,8 @@ def read(blob: bytes, signature: str, keys: Iterable[bytes]) -> Snapshot:
     head, shared, payload = (blob[start + sum(ends[:i]) : start + sum(ends[: i + 1])] for i in range(3))
     try:
         return Snapshot(
-            msgspec.json.decode(head, type=Manifest),
-            msgspec.msgpack.decode(_inflate(shared), type=Shared),
+            _MANIFEST.decode(head),
+            _SHARED.decode(_inflate(shared)),
             _inflate(payload),
         )
     except (msgspec.MsgspecError, zlib.error, UnicodeDecodeError) as error:

@@ -15,6 +15,7 @@ from services.domain.records import NUMBER_MAX
 from services.domain.spec_tables import Problem, Spec
 
 Path = tuple[str | int, ...]
+msgspec.json.Decoder(Spec)  # threads must not be the first to use a type of msgspec's (decision 0020)
 _INT64 = 2**63
 _SHOWN = 60
 _DEEPEST = 8

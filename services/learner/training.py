@@ -52,6 +52,9 @@ class Data(msgspec.Struct):
     snapshots: dict[str, Kept] = {}
 
 
+_DATA = msgspec.json.Decoder(Data)
+
+
 class TrainDriver(Driver):
     """Drives :class:`Train`: what is due is asked of the core, what is sent or uploaded is done here.
 
@@ -251,7 +254,7 @@ async def open_train(
     """The fold, restored from the checkpoint's snapshots and the log between them and the checkpoint."""
     if checkpoint is None:
         return TrainDriver(Train(), deployment, client, cache)
-    data = msgspec.json.decode(checkpoint.data, type=Data)
+    data = _DATA.decode(checkpoint.data)
     core = Train(await _fold(deployment, cache, data))
     core.control_offset = checkpoint.control
     examples = deployment.topic("examples")

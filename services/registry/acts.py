@@ -38,6 +38,9 @@ class _Form(msgspec.Struct, forbid_unknown_fields=True):
     name: str = ""
 
 
+msgspec.json.Decoder(_Form)  # requests in threads must not be the first to use a type of msgspec's (decision 0020)
+
+
 @get("/models/{name:str}/decide", sync_to_thread=True, include_in_schema=False)
 def decide_page(request: _Request, registry: Registry, name: ModelName) -> Response[str]:
     """What would change, and a form that asks why."""

@@ -39,6 +39,14 @@ _DENIED = (401, 403)
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 _GATEWAY_ERRORS = (502, 503, 504)
+_VERSION = msgspec.json.Decoder(Version)
+_SUMMARIES = msgspec.json.Decoder(list[ModelSummary])
+_MODEL = msgspec.json.Decoder(Model)
+_VERSIONS = msgspec.json.Decoder(VersionPage)
+_ALIAS = msgspec.json.Decoder(Alias)
+_CHANGES = msgspec.json.Decoder(ChangePage)
+_SERVED = msgspec.json.Decoder(Served)
+_PROBLEM = msgspec.json.Decoder(Problem)
 """What proxies say of a registry that is away."""
 
 
@@ -103,15 +111,15 @@ class RegistryClient:
             "manifest": ("manifest.json", msgspec.json.encode(manifest), "application/json"),
             "snapshot": ("snapshot", snapshot, "application/octet-stream"),
         }
-        return await self._ask(Version, "POST", f"{_model(name)}/versions", files=files)
+        return await self._ask(_VERSION, "POST", f"{_model(name)}/versions", files=files)
 
     async def models(self) -> list[ModelSummary]:
         """Return all models."""
-        return await self._ask(list[ModelSummary], "GET", "/models")
+        return await self._ask(_SUMMARIES, "GET", "/models")
 
     async def model(self, name: str) -> Model:
         """Return one model and its aliases by name."""
-        return await self._ask(Model, "GET", _model(name))
+        return await self._ask(_MODEL, "GET", _model(name))
 
     async def aliases(self, name: str) -> dict[str, Alias]:
         """Return what each alias of a model names now; RegistryError with status 404 when there is no such model."""
@@ -119,14 +127,14 @@ class RegistryClient:
 
     async def version(self, name: str, version: int) -> Version:
         """Return one version's manifest."""
-        return await self._ask(Version, "GET", f"{_model(name)}/versions/{version}")
+        return await self._ask(_VERSION, "GET", f"{_model(name)}/versions/{version}")
 
     async def versions(
         self, name: str, *, candidate: str | None = None, before: int | None = None, limit: int = 50
     ) -> VersionPage:
         """Return one page of versions, newest first."""
         parameters = _given(candidate=candidate, before=before, limit=limit)
-        return await self._ask(VersionPage, "GET", f"{_model(name)}/versions", params=parameters)
+        return await self._ask(_VERSIONS, "GET", f"{_model(name)}/versions", params=parameters)
 
     async def snapshot(self, name: str, version: int, sha256: str, max_bytes: int = MAX_SNAPSHOT_BYTES) -> bytes:
         """Return a version's snapshot, at most ``max_bytes`` and with this sha256, or raise SnapshotRefused."""
@@ -143,16 +151,16 @@ class RegistryClient:
         """Promote, roll back, pin or release (``PUT …/aliases/{alias}``)."""
         path = f"{_model(name)}/aliases/{quote(alias, safe='')}"
         headers = {"Content-Type": "application/json"}
-        return await self._ask(Alias, "PUT", path, content=msgspec.json.encode(wanted), headers=headers)
+        return await self._ask(_ALIAS, "PUT", path, content=msgspec.json.encode(wanted), headers=headers)
 
     async def log(self, name: str, *, before: int | None = None, limit: int = 50) -> ChangePage:
         """Return one page of the alias log, newest first."""
-        return await self._ask(ChangePage, "GET", f"{_model(name)}/log", params=_given(before=before, limit=limit))
+        return await self._ask(_CHANGES, "GET", f"{_model(name)}/log", params=_given(before=before, limit=limit))
 
     async def served(self, name: str, at: datetime | None = None) -> Served:
         """Return which version each alias named at a time (default: now)."""
         parameters = _given(at=at.isoformat() if at is not None else None)
-        return await self._ask(Served, "GET", f"{_model(name)}/served", params=parameters)
+        return await self._ask(_SERVED, "GET", f"{_model(name)}/served", params=parameters)
 
     async def put_spec(self, spec_hash: str, canonical: str) -> None:
         """Keep a pipeline's canonical form under its hash."""
@@ -165,10 +173,10 @@ class RegistryClient:
         data, _ = await self._request("GET", f"/specs/{quote(spec_hash, safe='')}")
         return data.decode()
 
-    async def _ask(self, kind: type[_T], method: str, path: str, **arguments: Any) -> _T:
+    async def _ask(self, decoder: msgspec.json.Decoder[_T], method: str, path: str, **arguments: Any) -> _T:
         data, url = await self._request(method, path, **arguments)
         try:
-            return msgspec.json.decode(data, type=kind)
+            return decoder.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise RegistryError(
                 f"the answer of {url} is not what a registry answers ({error}): check RIVERMILL_REGISTRY_URL, and that "
@@ -214,7 +222,7 @@ async def _bounded(response: httpx.Response, max_bytes: int, url: str) -> bytes:
 def _refusal(response: httpx.Response, body: bytes) -> RegistryError:
     status, ours = response.status_code, True
     try:
-        problem = msgspec.json.decode(body, type=Problem)
+        problem = _PROBLEM.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         told = "That is no registry's answer: check RIVERMILL_REGISTRY_URL, and what stands before the registry"
         problem, ours = Problem(status, response.reason_phrase or "no reason given", told), False

@@ -29,6 +29,9 @@ class Data(msgspec.Struct):
     refused: list[tuple[str, int]] = []
 
 
+_DATA = msgspec.json.Decoder(Data | None)
+
+
 class ScoreDriver(Driver):
     """Takes the newest served state between two turns, measures freshness, and sends the follower's alerts."""
 
@@ -110,7 +113,7 @@ def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage
         )
         if checkpoint is not None:
             core.totals.update(checkpoint.totals)
-            if (data := msgspec.json.decode(checkpoint.data, type=Data | None)) is not None:
+            if (data := _DATA.decode(checkpoint.data)) is not None:
                 follower.restored(data.refused)
         return ScoreDriver(core, lane, follower, loading[0])
 

@@ -33,6 +33,9 @@ class Saved(msgspec.Struct):
     unknown: dict[str, int] = {}
 
 
+_SAVED = msgspec.json.Decoder(Saved | None)
+
+
 def save(features: Features, received: list[datetime], unknown: Mapping[str, int]) -> bytes:
     """JSON of everything that later output depends on."""
     saved = Saved(received=received, unknown=dict(unknown))
@@ -48,7 +51,7 @@ def save(features: Features, received: list[datetime], unknown: Mapping[str, int
 
 def load(data: bytes, features: Features) -> Saved:
     """Put statistics back into ``features``; a feature that was not there, or was of another type, begins anew."""
-    saved = msgspec.json.decode(data, type=Saved | None) or Saved()
+    saved = _SAVED.decode(data) or Saved()
     for i, (name, profile) in enumerate(zip(features.names, features.profiles, strict=True)):
         if isinstance(profile, NumberProfile):
             if name in saved.numbers:

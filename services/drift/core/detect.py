@@ -53,6 +53,9 @@ class _State(msgspec.Struct):
     sources: dict[str, _Source]
 
 
+_STATE = msgspec.json.Decoder(_State | None)
+
+
 class Detect:
     """The core of the one lane of ``summaries``; see :class:`services.domain.records.Core`.
 
@@ -100,7 +103,7 @@ class Detect:
 
         Without state (``null``) all but the totals begins anew.
         """
-        state = msgspec.json.decode(data, type=_State | None) or _State(OrderState(), {})
+        state = _STATE.decode(data) or _State(OrderState(), {})
         self.totals.update(totals)
         self._order.restore(state.order, _parts(waiting, self._lanes))
         for name, source in state.sources.items():

@@ -53,6 +53,9 @@ class _State(msgspec.Struct):
     losses: _Losses | None
 
 
+_STATE = msgspec.json.Decoder(_State | None)
+
+
 class Summarise:
     """The core of one lane; see :class:`services.domain.records.Core`.
 
@@ -95,7 +98,7 @@ class Summarise:
 
         Without state (``null``) all but the totals begins anew.
         """
-        state = msgspec.json.decode(data, type=_State | None)
+        state = _STATE.decode(data)
         self.totals.update(totals)
         if state is None:
             return

@@ -24,6 +24,7 @@ from services.learner.core import prequential
 from services.learner.core.prequential import Prequential
 
 _MAX_CAUSE = 500
+_METRICS = msgspec.msgpack.Decoder(tuple[int, prequential.State])
 HOPELESS = 100
 """Steps that may fail one after the other: each costs an estimator a load of its last dump, up to half a second."""
 
@@ -266,7 +267,7 @@ class Fold:
     def _restored(self, taken: snapshot.Snapshot, spec: Spec) -> Learner:
         model = taken.model()
         snapshot.verify_canaries(model, self._columns, taken.manifest)
-        failures, state = msgspec.msgpack.decode(taken.shared.metrics, type=tuple[int, prequential.State])
+        failures, state = _METRICS.decode(taken.shared.metrics)
         table = spec.pipeline
         measured = Prequential(binary=table.task == "binary", threshold=table.threshold, state=state)
         return Learner(taken.manifest.candidate, model, measured, failures)
