@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
+import stamina
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
@@ -139,19 +141,25 @@ def _engine(location: URL) -> Engine:
     return engine
 
 
+def _busy(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+
+
+@stamina.retry(on=_busy, attempts=None, timeout=_BUSY_SECONDS, wait_initial=0.05, wait_max=0.5)
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """While somebody else makes the change, SQLite refuses at once, whatever its busy time-out."""
+    connection.execute("PRAGMA journal_mode = WAL")
+
+
 def _use_sqlite(engine: Engine) -> None:
     """Take the write lock when a writing transaction begins: two writers wait for each other, none fails half-way."""
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
-        for pragma in (
-            f"busy_timeout = {_BUSY_SECONDS * 1000}",
-            "journal_mode = WAL",
-            "synchronous = FULL",
-            "foreign_keys = ON",
-        ):
+        for pragma in (f"busy_timeout = {_BUSY_SECONDS * 1000}", "synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}")
+        _use_wal(connection)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +43,18 @@ def test_starting_twice_at_once_migrates_once(tmp_path: Path) -> None:
     assert len({outbox.identity(database) for database in databases}) == 1
     for database in databases:
         database.close()
+
+
+def test_a_start_waits_for_who_makes_the_database(tmp_path: Path) -> None:
+    """SQLite refuses to change the journal's mode beside a writer at once, whatever its time-out: we ask again."""
+    path = tmp_path / "registry.sqlite"
+    maker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    maker.execute("BEGIN IMMEDIATE")
+    done = threading.Timer(0.3, maker.execute, ["COMMIT"])
+    done.start()
+    open_database(f"sqlite:///{path}").close()
+    done.join()
+    maker.close()
 
 
 @pytest.mark.parametrize("damage", [b"", b"snapshoT", None])
