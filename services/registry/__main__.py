@@ -15,6 +15,7 @@ import uvicorn
 from services.registry.app import application
 from services.registry.server import server_config
 from services.registry.settings import RegistrySettings, registry_settings
+from services.runtime.ending import Ending
 from services.runtime.errors import OperatorError
 from services.runtime.logs import configure
 from services.runtime.settings import SettingsError
@@ -63,6 +64,19 @@ def serve(
         return 2 if isinstance(error, SettingsError) else 1
 
 
+class Server(uvicorn.Server):
+    """Told to end, the process is gone in time, also when a library never comes back."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ending = Ending()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The time begins with the signal."""
+        self._ending.begin()
+        super().handle_exit(sig, frame)
+
+
 def run(settings: RegistrySettings) -> int:
     """Serve until a signal: 0 after SIGINT and SIGTERM, 1 when the port cannot be had or the publisher failed."""
     failed = False
@@ -71,7 +85,7 @@ def run(settings: RegistrySettings) -> int:
         nonlocal failed
         failed, server.should_exit = True, True
 
-    server = uvicorn.Server(server_config(application(settings, fail), settings))
+    server = Server(server_config(application(settings, fail), settings))
     structlog.get_logger().info("registry starts", url=f"http://{settings.host}:{settings.port}")
     signal.signal(signal.SIGTERM, _leave)  # uvicorn raises the signal once more when it has stopped
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 
 import structlog
 from litestar import Litestar
@@ -29,6 +29,7 @@ from services.registry.static_files import static_file
 from services.runtime.clients import ignore_futures_of_failed_producers
 
 _OTHER_BODIES = 64 * 1024
+_CANCEL_AGAIN_S = 1.0
 _log = structlog.get_logger()
 
 
@@ -57,9 +58,7 @@ def application(settings: RegistrySettings, on_failure: Callable[[], None]) -> O
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            await end(tasks)
             database.close()
 
     app = Litestar(
@@ -77,6 +76,15 @@ def application(settings: RegistrySettings, on_failure: Callable[[], None]) -> O
         debug=False,
     )
     return Observed(app)
+
+
+async def end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel them until they have ended: aiokafka loses a cancellation that meets an answer of the broker."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
 
 
 def _watch(task: asyncio.Task[None], on_failure: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -16,6 +17,8 @@ import httpx
 import pytest
 import stamina
 
+from services.registry.app import end
+
 COMMAND = [sys.executable, "-m", "services.registry"]
 
 
@@ -25,10 +28,13 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running(folder: Path, log: int = subprocess.DEVNULL, **env: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def running(
+    folder: Path, log: int = subprocess.DEVNULL, module: str = "services.registry", **env: str
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    process = subprocess.Popen([*COMMAND, "--port", str(port)], env=environment(folder, **env), stderr=log)
+    command = [sys.executable, "-m", module, "--port", str(port)]
+    process = subprocess.Popen(command, env=environment(folder, **env), stderr=log)
     try:
         url = f"http://127.0.0.1:{port}"
         for attempt in stamina.retry_context(on=httpx.TransportError, attempts=200, wait_max=0.2, timeout=60):
@@ -46,6 +52,34 @@ def test_signal_stops_it_cleanly(tmp_path: Path, stop: signal.Signals) -> None:
     with running(tmp_path) as (process, _):
         process.send_signal(stop)
         assert process.wait(10) == 0
+
+
+def test_a_task_that_never_ends_keeps_no_process(tmp_path: Path) -> None:
+    """Told to end, it is gone in time all the same, and says that it was by force."""
+    with (
+        (tmp_path / "log").open("wb") as log,
+        running(tmp_path, log.fileno(), "tests.unit.registry.stubborn") as (process, _),
+    ):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 1
+    assert "ended by force" in (tmp_path / "log").read_text(encoding="utf-8")
+
+
+def test_a_lost_cancellation_is_repeated() -> None:
+    """A task that swallows the first one ends by the second."""
+
+    async def deaf() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        task = asyncio.create_task(deaf())
+        await asyncio.sleep(0)
+        await end([task])
+        assert task.cancelled()
+
+    asyncio.run(scenario())
 
 
 def test_a_broker_that_stays_away_is_told_once(tmp_path: Path) -> None:
