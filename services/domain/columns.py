@@ -51,13 +51,18 @@ class Moves(msgspec.Struct, frozen=True):
 
 
 class Columns:
-    """Standardisation and vocabulary of one plan. ``inverse`` holds 1 / deviation, or 0 where nothing varies yet."""
+    """Standardisation and vocabulary of one plan. ``inverse`` holds 1 / deviation, or 0 where nothing varies yet.
+
+    ``fields`` tells the sparse column of an event: the key of its value, that key's column if it has one, the others'
+    column; ``encodings`` has the name and the length of each row of encoded numbers.
+    """
 
     __slots__ = (
         "_dense",
         "_encoded",
-        "_fields",
         "counts",
+        "encodings",
+        "fields",
         "inverse",
         "means",
         "plan",
@@ -80,7 +85,7 @@ class Columns:
         self.vocabulary = state.vocabulary
         self.size = state.size
         # sparse columns start with one a number (missing), then one a field (beyond max_values)
-        self._fields: list[tuple[Key, Callable[[str, int], int], int]] = [
+        self.fields: list[tuple[Key, Callable[[str, int], int], int]] = [
             (key_of(field.by, plan.categories), values.get, len(plan.numbers) + index)
             for index, (field, values) in enumerate(zip(plan.fields, self.vocabulary, strict=True))
         ]
@@ -89,15 +94,16 @@ class Columns:
         for encoding in plan.encodings:
             self._encoded.append((encoding.name, start, start + len(encoding.half_lives)))
             start += len(encoding.half_lives)
-        self._dense = standardise(plan.numbers, tuple((name, end - start) for name, start, end in self._encoded))
+        self.encodings = tuple((name, end - start) for name, start, end in self._encoded)
+        self._dense = standardise(plan.numbers, self.encodings)
 
     def row(self, features: Features, encoded: Encoded) -> Row:
         """Compute a row, learning nothing."""
-        sparse = [column(key(features), other) for key, column, other in self._fields]
+        sparse = [column(key(features), other) for key, column, other in self.fields]
         try:
             dense = self._dense(features, encoded, self.means, self.inverse, sparse)
         except (KeyError, ValueError):  # made under another plan
-            del sparse[len(self._fields) :]
+            del sparse[len(self.fields) :]
             whole = dict.fromkeys(self.plan.numbers) | dict(features)
             dense = self._dense(whole, self._aligned(encoded), self.means, self.inverse, sparse)
         return Row(features, encoded, dense, sparse)
@@ -132,7 +138,7 @@ class Columns:
             if variance > 0.0:
                 scale = inverse[index] = 1.0 / sqrt(variance)
                 dense[index] = after * scale
-        sparse = [self._column(index, key(features)) for index, (key, _, _) in enumerate(self._fields)]
+        sparse = [self._column(index, key(features)) for index, (key, _, _) in enumerate(self.fields)]
         sparse += [index for index in range(len(self.plan.numbers)) if values[index] is None]
         return Row(features, encoded, _clipped(dense), sparse)
 

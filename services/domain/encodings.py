@@ -49,6 +49,8 @@ class ServedEncodings:
 
     def encode(self, features: Features) -> dict[str, list[float]]:
         """One row of numbers (one a half-life) by encoding; the lists are shared, do not change them."""
+        if not self.tables:
+            return {}
         return {table.name: table.rows.get(table.key(features), table.default) for table in self.tables}
 
     def pack(self) -> bytes:

@@ -57,6 +57,11 @@ class Linear:
         """Learn at this rate, with this penalty, from now on."""
         self.rate, self.l2 = candidate.learning_rate, candidate.l2
 
+    @property
+    def state(self) -> State:
+        """What it knows: the same object for as long as the model lives."""
+        return self._state
+
     def score(self, row: Row) -> float:
         """P(true), or the estimate."""
         state = self._state

@@ -9,9 +9,11 @@ import msgspec
 from schemas.models import AliasRecord
 from schemas.predictions import ChallengerScore, ModelRef
 from services.domain.catalogue import Model
-from services.domain.columns import Columns
+from services.domain.columns import Columns, Row
 from services.domain.encodings import ServedEncodings
+from services.domain.linear import Linear
 from services.domain.plan import Encoded, Features
+from services.domain.together import together
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -35,7 +37,16 @@ class Part(msgspec.Struct, frozen=True):
 class Served:
     """What a lane of scoring serves until the next swap. ``failures`` counts challengers' scores that failed."""
 
-    __slots__ = ("_challengers", "_key", "champion", "encodings", "encodings_offset", "failures")
+    __slots__ = (
+        "_challengers",
+        "_key",
+        "_row_wanted",
+        "_together",
+        "champion",
+        "encodings",
+        "encodings_offset",
+        "failures",
+    )
 
     def __init__(
         self, champion: Part, challengers: Sequence[Part], encodings: ServedEncodings, encodings_offset: int
@@ -45,10 +56,17 @@ class Served:
         self.encodings_offset = encodings_offset
         self.failures = 0
         self._key = tuple((part.log_id, part.ref) for part in (champion, *challengers)), encodings_offset
+        alike = [part for part in (champion, *challengers) if part.columns is champion.columns]
+        linear = [part.model for part in alike if isinstance(part.model, Linear)]
+        self._together = together(champion.columns, linear) if isinstance(champion.model, Linear) else _none
+        self._row_wanted = len(linear) < len(alike)
         self._challengers = [
-            (part.columns, part.model, part.ref.candidate, part.ref.version, part.ref.examples_offset)
+            (
+                linear.index(part.model) if part in alike and part.model in linear else 0,
+                part.columns, part.model, part.ref.candidate, part.ref.version, part.ref.examples_offset,
+            )
             for part in challengers
-        ]
+        ]  # fmt: skip
 
     def key(self) -> object:
         """Equal for two that serve the same: the states of champion and challengers, and the encodings' offset."""
@@ -59,18 +77,37 @@ class Served:
 
         Raises what the champion raises; a challenger that fails is left out and counted.
         """
-        columns = self.champion.columns
-        row = columns.row(features, encoded)
-        score = self.champion.model.score(row)
+        try:
+            known = self._together(features, encoded)
+        except (KeyError, ValueError, IndexError):
+            known = []
+        row = None
+        if not known or self._row_wanted:
+            row = self.champion.columns.row(features, encoded)
+        score = known[0] if known or row is None else self.champion.model.score(row)
+        return score, self._others(features, encoded, known, row) if self._challengers else []
+
+    def _others(
+        self, features: Features, encoded: Encoded, known: Sequence[float], row: Row | None
+    ) -> list[ChallengerScore]:
         scores = []
-        for own, model, candidate, version, offset in self._challengers:
+        for place, columns, model, candidate, version, offset in self._challengers:
             try:
-                other = model.score(row if own is columns else own.row(features, encoded))
+                if known and place:
+                    other = known[place]
+                elif row is None or columns is not self.champion.columns:
+                    other = model.score(columns.row(features, encoded))
+                else:
+                    other = model.score(row)
             except Exception:  # noqa: BLE001 - a challenger is any estimator; it must not cost a prediction
                 self.failures += 1
             else:
                 scores.append(ChallengerScore(candidate, version, offset, other))
-        return score, scores
+        return scores
+
+
+def _none(_features: Features, _encoded: Encoded) -> list[float]:
+    return []
 
 
 def assemble(

@@ -6,7 +6,7 @@ It is the hottest loop of scoring. Written out for the names and the width at ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
@@ -22,23 +22,35 @@ the list, and raises KeyError or ValueError for features or rows that are not of
 @lru_cache(maxsize=64)
 def standardise(numbers: tuple[str, ...], encodings: tuple[tuple[str, int], ...]) -> Standardise:
     """The function for these numbers and these encodings (name, length of a row); dense columns in that order."""
-    scope: dict[str, Any] = {"CLIP": CLIP, "LEAST": -CLIP, "read": _reader(numbers)}
-    source = "\n    ".join(["def dense(features, encoded, means, inverse, missing):", *_lines(len(numbers), encodings)])
+    width = numbers_and_encoded(numbers, encodings)
+    lines = [*column_lines(len(numbers), encodings), f"return {unpacked('z', 0, width)}"]
+    source = "\n    ".join(["def dense(features, encoded, means, inverse, missing):", *lines])
+    scope = column_scope(numbers)
     exec(compile(source, f"<{__name__}>", "exec"), scope)  # noqa: S102 - the text holds numbers and quoted names only
     function: Standardise = scope["dense"]
     return function
 
 
-def _lines(numbers: int, encodings: Sequence[tuple[str, int]]) -> Iterator[str]:
-    width = numbers + sum(length for _, length in encodings)
-    yield f"{_unpacked('v', 0, numbers)} = read(features)"
+def numbers_and_encoded(numbers: Sequence[str], encodings: Iterable[tuple[str, int]]) -> int:
+    """How many dense columns there are."""
+    return len(numbers) + sum(length for _, length in encodings)
+
+
+def column_scope(numbers: tuple[str, ...]) -> dict[str, Any]:
+    """What :func:`column_lines` name beside their arguments."""
+    return {"CLIP": CLIP, "LEAST": -CLIP, "read": _reader(numbers)}
+
+
+def column_lines(numbers: int, encodings: Sequence[tuple[str, int]]) -> Iterator[str]:
+    """Lines that compute ``z0``, ``z1``, … of ``features``, ``encoded``, ``means``, ``inverse``; see :data:`Standardise`."""
+    yield f"{unpacked('v', 0, numbers)} = read(features)"
     start = numbers
     for name, length in encodings:
-        yield f"{_unpacked('v', start, start + length)} = encoded[{name!r}]"
+        yield f"{unpacked('v', start, start + length)} = encoded[{name!r}]"
         start += length
-    yield f"{_unpacked('m', 0, width)} = means"
-    yield f"{_unpacked('s', 0, width)} = inverse"
-    for i in range(width):
+    yield f"{unpacked('m', 0, start)} = means"
+    yield f"{unpacked('s', 0, start)} = inverse"
+    for i in range(start):
         if i < numbers:
             yield f"if v{i} is None:"
             yield f"    v{i} = m{i}"
@@ -46,10 +58,10 @@ def _lines(numbers: int, encodings: Sequence[tuple[str, int]]) -> Iterator[str]:
         yield f"z{i} = (v{i} - m{i}) * s{i}"
         yield f"if not LEAST <= z{i} <= CLIP:"
         yield f"    z{i} = CLIP if z{i} > CLIP else LEAST"
-    yield f"return {_unpacked('z', 0, width)}"
 
 
-def _unpacked(letter: str, start: int, end: int) -> str:
+def unpacked(letter: str, start: int, end: int) -> str:
+    """``[z0, z1, …]``."""
     return "[" + ", ".join(f"{letter}{i}" for i in range(start, end)) + "]"
 
 

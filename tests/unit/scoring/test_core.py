@@ -148,8 +148,9 @@ def test_an_output_too_large_for_its_topic_goes_to_deadletter():
 
 def test_a_failing_challenger_costs_no_prediction():
     """A challenger that raises is left out of the prediction and counted."""
-    state = served(5)
-    state._challengers[0] = (state.champion.columns, None, "broken", 1, 1)  # type: ignore[assignment]
+    champion = served(5).champion
+    broken = msgspec.structs.replace(champion, model=None)
+    state = Served(champion, [broken], champion.encodings, 5)
     (made,) = predictions(core(state).process([record(event({"wind": 1.0}))], 0))
     assert made.challengers == []
     assert state.failures == 1
