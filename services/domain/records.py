@@ -47,7 +47,7 @@ class Incoming(Protocol):
     def headers(self) -> Sequence[Header]: ...  # noqa: D102
 
 
-class Out(msgspec.Struct, array_like=True):
+class Out(msgspec.Struct, array_like=True, gc=False):
     """One record to send."""
 
     key: bytes | None

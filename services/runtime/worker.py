@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import faust
+import mode.loop
 import structlog
 from faust.auth import SASLCredentials, SSLCredentials
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -206,6 +207,7 @@ def serve(service: str, description: str, wire: Wiring) -> NoReturn:
 
 def start(service: str, pipeline: Path, wire: Wiring) -> NoReturn:
     """What follows the command line; what is in the way is one clear line."""
+    mode.loop.use("uvloop")
     try:
         deployed = launch.deployment(pipeline)
         logs.configure(service, deployed.settings.log_level, deployed.settings.log_format)
