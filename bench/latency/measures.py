@@ -24,12 +24,15 @@ class Quantiles(NamedTuple):
 
 @dataclass(frozen=True)
 class Measured:
-    """One system under one load, at so many events a second: quantiles by part, and what was lost or came twice."""
+    """One system under one load, at so many events a second: quantiles by part, what was lost or came twice, and how long
+    after the last event was due the last one came out (NaN when some never did).
+    """
 
     rate: float
     parts: dict[str, Quantiles]
     lost: int
     repeats: int
+    last_s: float
 
 
 @dataclass(frozen=True)

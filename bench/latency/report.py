@@ -60,7 +60,7 @@ def circumstances(capacity: float, wanted: argparse.Namespace, missing: str) -> 
     lines = [
         f"{rounds} {wanted.seconds:g} s after {wanted.warm_up:g} s to warm up, {wanted.partitions} partitions, one process "
         f"for each hop (Kafka Streams: one for both). Load in percent of the {capacity:,.0f} events/s that cleaning and "
-        "scoring took together from a full topic; what sends and reads runs on the same cores. Latency counts from when an "
+        "scoring sustained together; what sends and reads runs on the same cores. Latency counts from when an "
         "event was due to be sent to when a read_committed consumer had its prediction.",
     ]
     return [*lines, f"Kafka Streams was not run: {missing}."] if missing else lines

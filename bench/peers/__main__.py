@@ -44,8 +44,8 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "bytewax.",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=5, help="how often each system runs (5)")
-    parser.add_argument("--events", type=int, default=150_000, help="events measured, a slow peer gets fewer (150000)")
-    parser.add_argument("--warm-up", type=int, default=20_000, help="events before them (20000)")
+    parser.add_argument("--events", type=int, default=300_000, help="events measured, a slow peer gets fewer (300000)")
+    parser.add_argument("--warm-up", type=int, default=100_000, help="events before them (100000)")
     parser.add_argument("--partitions", type=int, default=4, help="of every topic; 4 is a pipeline's default")
     parser.add_argument("--only", nargs="+", choices=names, metavar="SYSTEM", help="these systems, not all")
     parser.add_argument(

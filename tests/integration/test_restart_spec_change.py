@@ -18,7 +18,7 @@ from services.domain.registry_api import Version
 from services.runtime import clients
 from services.runtime.settings import SettingsError
 from tests.integration.load import Load
-from tests.integration.pipelines import Pipeline, file, fresh_name, send
+from tests.integration.pipelines import Pipeline, file, fresh_name, send, until
 from tests.integration.refolding import read_version, refolded
 
 SERVICES = ("cleaning", "scoring", "learner", "drift")
@@ -100,8 +100,13 @@ def test_an_edited_file_continues_the_same_model(pipeline: Pipeline) -> None:
         assert len(clean) == 1500
         assert {it.features["wind"] for it in clean} == {12.5}
         assert all(abs(it.features["x"] or 0) <= 2 for it in clean if isinstance(it.features["x"], float))
-        made = [it for it in await pipeline.decoded("predictions", Prediction) if it.spec == spec]
-        assert any("third" in {challenger.candidate for challenger in it.challengers} for it in made)
+
+        async def is_scored() -> bool:
+            await worked_off(pipeline, stream, 50)
+            made = [it for it in await pipeline.decoded("predictions", Prediction) if it.spec == spec]
+            return any("third" in {challenger.candidate for challenger in it.challengers} for it in made)
+
+        await until(is_scored, "predictions with the new candidate's scores")  # its first version takes its time
 
     asyncio.run(scenario())
 
