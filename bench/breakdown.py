@@ -33,6 +33,7 @@ FLAME = Path(__file__).parent / "flame.svg"
 _PARTITIONS = 4
 _LOOK_EVERY_S = 0.02
 _FRAME = re.compile(r"^(?P<name>.*) \((?P<file>[^()]*?)(:(?P<line>\d+))?\)$")
+_TITLE = re.compile(rb'(<text id="title"[^>]*>)[^<]*')
 _CORE = "services/scoring/core.py"
 PARTS = (
     ("compress", r"snappy_encode|lz4_encode|zstd_encode"),
@@ -104,7 +105,7 @@ async def sampled(session: Session) -> tuple[dict[str, float], float, bytes]:
         for spy in spies:
             spy.send_signal(signal.SIGINT)
             await spy.wait()
-    return shares(raw.read_text(encoding="utf-8").splitlines()), used / events * 1e6, svg.read_bytes()
+    return shares(raw.read_text(encoding="utf-8").splitlines()), used / events * 1e6, _TITLE.sub(rb"\1Scoring, exactly once", svg.read_bytes())
 
 
 async def _reach(session: Session, ends: kafka.Ends, service: asyncio.subprocess.Process, count: int) -> None:
