@@ -2,8 +2,8 @@
 
 Replays flights through the whole pipeline in one process, keeps what each stage read, and feeds it to each core again,
 in batches as a busy lane gets them; the best of several runs counts. Scoring and training are measured by model, cleaning
-with tidy and with soiled records and beside decoding and encoding alone, scoring by the number of features, and the join's
-memory by the number of labels it awaits.
+with tidy and with soiled records and beside decoding and encoding alone, scoring by the number of features, the join with
+its predictions in memory and on disk, and the join's memory by the number of labels it awaits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, NamedTuple
 
 import msgspec
@@ -39,6 +41,8 @@ from services.drift.core.detect import Detect
 from services.drift.core.summarise import Summarise
 from services.learner.core.join import Join
 from services.learner.core.train import Train
+from services.learner.core.values import MOST_IN_MEMORY
+from services.learner.disk import Disk
 from services.runtime import interpreter
 from services.scoring.core import Score
 
@@ -178,13 +182,19 @@ def others(log: Log, runs: int) -> Iterator[Row]:
     spec, name = log.spec, log.spec.pipeline.name
     topics = f"{name}.predictions", f"{name}.labels.clean"
     read = log.of("predictions", "labels.clean")
-    yield Row("join", "", len(read), best(lambda: Join(spec, 0, 1, *topics), read, runs, _expire))
+    with TemporaryDirectory() as folder:
+        for what, most in (("predictions in memory", len(read)), ("predictions on disk", 0)):
+            yield Row("join", what, len(read), best(partial(joiner, spec, topics, folder, most), read, runs, _expire))
     read = log.of("predictions", "examples")
     yield Row(
         "summarise", "", len(read), best(lambda: Summarise(spec, 0, 1, topics[0], f"{name}.examples"), read, runs)
     )
     read = log.of("summaries")
     yield Row("detect", "", len(read), best(lambda: Detect(spec), read, runs))
+
+
+def joiner(spec: Spec, topics: tuple[str, str], folder: str, most_in_memory: int = MOST_IN_MEMORY) -> Join:
+    return Join(spec, 0, 1, *topics, store=Disk(Path(folder)), most_in_memory=most_in_memory)
 
 
 def _expire(core: Join) -> None:
@@ -205,21 +215,30 @@ def by_features(events: int, runs: int) -> Iterator[Row]:
         yield Row("scoring", f"logistic_regression, {count} numbers", len(records), best(scorer(part), records, runs))
 
 
-def pending(most: int) -> Iterator[tuple[int, int, float]]:
-    """For so many labels awaited: bytes of a prediction, and bytes of memory for each; every count in a process of its own."""
+class Awaited(NamedTuple):
+    """For a number of labels awaited: bytes of a prediction, how many lie on disk, and bytes of memory for each."""
+
+    labels: int
+    size: int
+    on_disk: int
+    memory: float
+
+
+def pending(most: int) -> Iterator[Awaited]:
+    """Every count in a process of its own."""
     for count in (it for it in _PENDING if it <= most):
         with multiprocessing.get_context("spawn").Pool(1) as fresh:
-            yield count, *fresh.apply(_awaited, (count,))
+            yield fresh.apply(_awaited, (count,))
 
 
-def _awaited(count: int) -> tuple[int, float]:
+def _awaited(count: int) -> Awaited:
     spec = parse(ten.pipeline("ten", 1))
     told = spec_hash(spec)
     sample = next(ten.clean_events(1, told))[1]
     event = msgspec.json.decode(sample, type=CleanEvent)
     features: dict[str, Value] = event.features
     ref = ModelRef("ten", "logistic", 1, 1)
-    core = Join(spec, 0, 1, "ten.predictions", "ten.labels.clean")
+    core = joiner(spec, ("ten.predictions", "ten.labels.clean"), gettempdir())
     gc.collect()
     before, size = _resident(), 0
     for start in range(0, count, _BATCH):
@@ -231,7 +250,7 @@ def _awaited(count: int) -> tuple[int, float]:
             size = len(value)
         core.process(batch, _NOW)
     gc.collect()
-    return size, (_resident() - before) / count
+    return Awaited(count, size, core.ledger.values.stored, (_resident() - before) / count)
 
 
 def _resident() -> int:
@@ -251,9 +270,14 @@ def tables(options: argparse.Namespace) -> list[str]:
         line = f"| {row.stage} | {row.what} | {row.records:,} | {row.us:.1f} | {1e6 / row.us:,.0f} |"
         print(line, flush=True)
         lines.append(line)
-    memory = ["", "| labels awaited | bytes of each prediction | memory, bytes each |", "|---|---|---|"]
-    for count, size, each in pending(options.pending):
-        memory.append(f"| {count:,} | {size:,} | {each:,.0f} |")
+    memory = [
+        "",
+        "| labels awaited, of one lane | bytes of each prediction | on disk | memory, bytes each |",
+        "|---|---|---|---|",
+    ]
+    memory += [
+        f"| {it.labels:,} | {it.size:,} | {it.on_disk:,} | {it.memory:,.0f} |" for it in pending(options.pending)
+    ]
     print("\n".join(memory))
     return [*lines, *memory]
 

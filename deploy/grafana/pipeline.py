@@ -107,13 +107,15 @@ def _labels(page: Dashboard) -> Dashboard:
             stacked=True,
         ))
         .with_panel(graph(
-            "Waiting", "Predictions without a label (pending), and labels without a prediction (waiting) with their bound.", "short",
+            "Waiting", "Predictions without a label (pending), those that lie on disk (labelled ones included, while they take "
+            "corrections), and labels without a prediction (waiting) with their bound.", "short",
             (
                 "sum by (what) (lane:rivermill_lane_records:max"
                 '{pipeline=~"$pipeline", stage="join", what=~"pending|waiting"})',
                 "{{what}}",
             ),
             ('sum(rivermill_waiting_labels_bound{pipeline=~"$pipeline"})', "bound on waiting labels"),
+            ('sum(rivermill_predictions_on_disk{pipeline=~"$pipeline"})', "predictions on disk"),
         ))
     )  # fmt: skip
 

@@ -86,7 +86,7 @@ class Offline:
         binary, threshold = spec.pipeline.task == "binary", spec.pipeline.threshold
         self.cleans = [Clean(spec, lane, n, topics) for lane in range(n)]
         self.scores = [Score(lane, n, binary=binary, threshold=threshold) for lane in range(n)]
-        self.joins = [Join(spec, lane, n, predictions, labels) for lane in range(n)]
+        self.joins = [Join(spec, lane, n, predictions, labels, store={}) for lane in range(n)]
         self.train = Train()
         self.summarisers = [Summarise(spec, lane, n, predictions, topic_name(name, "examples")) for lane in range(n)]
         self.detect = Detect(spec)

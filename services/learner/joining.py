@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, closing
 from datetime import timedelta
 
 from schemas.state import Checkpoint
@@ -11,6 +12,7 @@ from services.domain.spec import duration
 from services.learner.core.join import Join
 from services.learner.core.join_restore import LedgerError, Restoring
 from services.learner.core.ledger import Lapsed
+from services.learner.disk import Disk
 from services.runtime import checkpoints, clients, metrics, readback, topics
 from services.runtime.launch import Deployment
 from services.runtime.stage import Driver
@@ -26,13 +28,15 @@ class JoinDriver(Driver):
 
     core: Join
 
-    def __init__(self, core: Join, deployment: Deployment, lane: int) -> None:
+    def __init__(self, core: Join, disk: Disk, deployment: Deployment, lane: int) -> None:
         super().__init__(core)
+        self._disk = disk
         self._watcher = readback.Watcher(deployment.settings)
         self._labels = deployment.topic("labels.clean")
         self._outcomes = (deployment.topic("outcomes"), lane)
         self._lane = lane
         self._bound = metrics.WAITING_LABELS_BOUND.labels("join", str(lane))
+        self._on_disk = metrics.PREDICTIONS_ON_DISK.labels("join", str(lane))
         self._watermark = metrics.WATERMARK.labels("join", str(lane))
         self._max_waiting = deployment.spec.label.max_waiting
         self._barrier: tuple[Lapsed, int] | None = None
@@ -75,13 +79,15 @@ class JoinDriver(Driver):
         return frozenset((self._labels,)) if self.core.blocked() else frozenset()
 
     def report(self) -> None:
-        """Set the gauges of the watermark (an idle lane's stands still) and of the bound on waiting labels."""
+        """Set the gauges of the watermark (an idle lane's stands still), of the disk and of the bound on waiting labels."""
         self._bound.set(self._max_waiting)
+        self._on_disk.set(self.core.ledger.values.stored)
         if (watermark := self.core.ledger.watermark.at) is not None:
             self._watermark.set(watermark.timestamp())
 
     async def close(self) -> None:
         """The lane has ended."""
+        self._disk.close()
         await self._watcher.close()
 
 
@@ -103,23 +109,33 @@ async def open_join(deployment: Deployment, lane: int, checkpoint: Checkpoint | 
         configs = await topics.topic_configs(admin, (predictions, labels, outcomes))
     kept = [int(config.get("retention.ms", "-1")) for config in configs.values()]
     keep_ms = kept_back(kept, duration(deployment.spec.topics.retention) // _MILLISECOND)
-    core = Join(deployment.spec, lane, deployment.partitions, predictions, labels, keep_ms=keep_ms)
-    if checkpoint is not None:
-        state = deployment.topic("state.learner")
-        restoring = Restoring(core, bytes(checkpoint.data), checkpoint.totals)
-        restoring.spilled(await checkpoints.spilled(settings, state, lane, b"join/%d/" % lane))
-        low, ledger = checkpoint.low_water, core.ledger
-        first, end = await readback.bounds(settings, outcomes, lane)
-        # outcomes of nothing that is remembered may be gone; `finish` misses any other
-        async for batch in readback.records(settings, outcomes, lane, max(first, low[outcomes]), end):
-            restoring.outcomes(batch)
-        async for batch in readback.records(settings, predictions, lane, low[predictions], ledger.predictions.position):
-            restoring.predictions(batch)
-        async for batch in readback.records(settings, labels, lane, low[labels], ledger.labels.position):
-            restoring.labels(batch)
-        try:
-            restoring.finish()
-        except LedgerError as error:
-            raise readback.LogTruncatedError(f"stage join, lane {lane}: {error}") from error
-        core.outcomes_position = end
-    return JoinDriver(core, deployment, lane)
+    with ExitStack() as held:
+        disk = held.enter_context(closing(Disk(settings.folder("join", deployment.name))))
+        core = Join(deployment.spec, lane, deployment.partitions, predictions, labels, store=disk, keep_ms=keep_ms)
+        if checkpoint is not None:
+            await _restore(core, deployment, lane, checkpoint)
+        held.pop_all()
+    return JoinDriver(core, disk, deployment, lane)
+
+
+async def _restore(core: Join, deployment: Deployment, lane: int, checkpoint: Checkpoint) -> None:
+    settings, low, ledger = deployment.settings, checkpoint.low_water, core.ledger
+    outcomes = deployment.topic("outcomes")
+    restoring = Restoring(core, bytes(checkpoint.data), checkpoint.totals)
+    async for batch in checkpoints.spilled(settings, deployment.topic("state.learner"), lane, b"join/%d/" % lane):
+        restoring.spilled(batch)
+    first, end = await readback.bounds(settings, outcomes, lane)
+    # outcomes of nothing that is remembered may be gone; `finish` misses any other
+    async for batch in readback.records(settings, outcomes, lane, max(first, low[outcomes]), end):
+        restoring.outcomes(batch)
+    for topic, backlog, take in (
+        (core.predictions_topic, ledger.predictions, restoring.predictions),
+        (core.labels_topic, ledger.labels, restoring.labels),
+    ):
+        async for batch in readback.records(settings, topic, lane, low[topic], backlog.position):
+            take(batch)
+    try:
+        restoring.finish()
+    except LedgerError as error:
+        raise readback.LogTruncatedError(f"stage join, lane {lane}: {error}") from error
+    core.outcomes_position = end

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import msgspec
 
 from schemas.state import Checkpoint
@@ -39,14 +41,22 @@ async def last(settings: Settings, topic: str, partition: int, key: bytes) -> Ch
         ) from error
 
 
-async def spilled(settings: Settings, topic: str, partition: int, prefix: bytes) -> list[Incoming]:
-    """The newest record of every key that begins with ``prefix``, tombstones left out."""
-    newest: dict[bytes, Incoming] = {}
-    async for batch in readback.everything(settings, topic, partition):
+async def spilled(settings: Settings, topic: str, partition: int, prefix: bytes) -> AsyncIterator[list[Incoming]]:
+    """The newest record of every key that begins with ``prefix``, tombstones left out, in lists.
+
+    Reads the partition twice, so that never all of them are in memory. Nobody may write such keys meanwhile.
+    """
+    newest: dict[bytes, int] = {}
+    first, last = await readback.bounds(settings, topic, partition)
+    async for batch in readback.records(settings, topic, partition, first, last):
         for record in batch:
             if record.key and record.key.startswith(prefix):
                 if record.value is None:
                     newest.pop(record.key, None)
                 else:
-                    newest[record.key] = record
-    return list(newest.values())
+                    newest[record.key] = record.offset
+    wanted = set(newest.values())
+    del newest
+    if wanted:
+        async for batch in readback.records(settings, topic, partition, min(wanted), last):
+            yield [record for record in batch if record.offset in wanted]

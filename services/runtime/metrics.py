@@ -92,6 +92,9 @@ UNKNOWN_FIELDS = Gauge(
     (*_LANE, "field"),
 )
 WAITING_LABELS_BOUND = Gauge("rivermill_waiting_labels_bound", "Labels that may wait for their prediction", _LANE)
+PREDICTIONS_ON_DISK = Gauge(
+    "rivermill_predictions_on_disk", "Predictions remembered for their labels that lie on the local disk", _LANE
+)
 CHALLENGER_FAILURES = Gauge(
     "rivermill_challenger_failures", "Challengers' scores that failed with the served state", _LANE
 )
@@ -113,7 +116,7 @@ DRIFT_REFERENCE = Gauge(
 
 OF_A_LANE = (
     TOTALS, LAG, WATERMARK, PAUSED, DEDUPE_SPAN_SECONDS, FIELD_INVARIABLE, FIELD_MISSING_RATIO, UNKNOWN_FIELDS,
-    WAITING_LABELS_BOUND, CHALLENGER_FAILURES,
+    WAITING_LABELS_BOUND, PREDICTIONS_ON_DISK, CHALLENGER_FAILURES,
 )  # fmt: skip
 """What a lane that has left the process must no longer tell: it is another process's now, and sums would count it twice."""
 OF_THE_FOLD = (PREQUENTIAL, LIVE_WITHHELD, CANDIDATE_WITHDRAWN)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import string
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 from aiokafka.admin import RecordsToDelete
 from aiokafka.structs import TopicPartition
+from prometheus_client import REGISTRY
 
 from schemas.codec import encode
 from schemas.labels import CleanLabel
 from schemas.outcomes import Outcome
+from services.learner import joining
 from services.learner.app import wire
+from services.learner.core.join import Join
+from services.learner.core.values import MOST_IN_MEMORY
+from services.learner.disk import DiskError
 from services.runtime import checkpoints, clients, readback
 from services.runtime.ending import USER_ERROR, exit_code
 from services.runtime.launch import Deployment
@@ -23,6 +30,7 @@ from services.runtime.stage import Stage
 from tests.integration.copying import running, until
 from tests.integration.pipelines import deployed, file
 from tests.unit.learner.join_lane import at, made_prediction
+from tests.unit.room import room_for
 
 LOGS = ("predictions", "labels.clean", "outcomes")
 
@@ -66,8 +74,15 @@ async def told(deployment: Deployment) -> dict[str, str]:
     return found
 
 
-def test_what_waits_outlives_the_logs_of_an_idle_lane(broker: str, pipeline_name: str, tmp_path: Path) -> None:
-    """Once it lies in the state topic, a prediction meets its label, and a label its prediction, whatever was deleted."""
+@pytest.mark.parametrize("most_in_memory", [0, MOST_IN_MEMORY])
+def test_what_waits_outlives_the_logs_of_an_idle_lane(
+    broker: str, pipeline_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_in_memory: int
+) -> None:
+    """Once it lies in the state topic, a prediction meets its label, and a label its prediction, whatever was deleted,
+    with its predictions in memory or on the local disk.
+    """
+    monkeypatch.setattr(joining, "Join", partial(Join, most_in_memory=most_in_memory))
+    lane = {"stage": "join", "lane": "0"}
 
     async def run() -> None:
         deployment, stage = await make_join(tmp_path, broker, pipeline_name, "1s")
@@ -75,11 +90,15 @@ def test_what_waits_outlives_the_logs_of_an_idle_lane(broker: str, pipeline_name
         await feed(deployment, predictions="pq", labels="lq")
 
         async def spilled() -> bool:
-            kept = await checkpoints.spilled(settings, stage.state_topic, 0, b"join/0/")
-            return {record.key for record in kept} == {b"join/0/p", b"join/0/q", b"join/0/l"}
+            found = checkpoints.spilled(settings, stage.state_topic, 0, b"join/0/")
+            keys = [record.key or b"" async for batch in found for record in batch]
+            return sorted(keys) == [b"join/0/l", b"join/0/p", b"join/0/q"]
 
         async def answered() -> bool:
-            return await told(deployment) == {"p": "labelled", "l": "labelled"}
+            on_disk = REGISTRY.get_sample_value("rivermill_predictions_on_disk", lane)
+            return await told(deployment) == {"p": "labelled", "l": "labelled"} and on_disk == (
+                0 if most_in_memory else 3
+            )
 
         async with running(stage):
             await until(spilled)
@@ -87,6 +106,9 @@ def test_what_waits_outlives_the_logs_of_an_idle_lane(broker: str, pipeline_name
         await feed(deployment, predictions="l", labels="p")
         async with running(stage):
             await until(answered)
+            await until(spilled)  # each once, in its newest form
+        learned = readback.everything(settings, deployment.topic("examples"), 0)
+        assert sorted([record.key async for batch in learned for record in batch]) == [b"l", b"p", b"q"]
 
     asyncio.run(run())
 
@@ -130,5 +152,29 @@ def test_what_was_deleted_before_that_is_told_in_a_line(broker: str, pipeline_na
         ) as error:
             await Membership(stage).run()
         assert exit_code(error.value) == USER_ERROR
+
+    asyncio.run(run())
+
+
+def test_a_full_disk_is_told_in_a_line_and_loses_nothing(
+    broker: str, pipeline_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The learner ends, and is started again: once there is room all is remembered."""
+    monkeypatch.setattr(joining, "Join", partial(Join, most_in_memory=0))
+
+    async def run() -> None:
+        deployment, stage = await make_join(tmp_path, broker, pipeline_name, "1h")
+        await feed(deployment, predictions=string.ascii_letters)
+
+        async def counted() -> bool:
+            checkpoint = await checkpoints.last(deployment.settings, stage.state_topic, 0, stage.checkpoint_key(0))
+            return checkpoint is not None and checkpoint.totals["pending"] == len(string.ascii_letters)
+
+        with room_for(16 * 1024), pytest.raises(DiskError, match="make room there") as error:
+            await Membership(stage).run()
+        assert exit_code(error.value) == 1
+        assert not await counted()
+        async with running(stage):
+            await until(counted)
 
     asyncio.run(run())

@@ -37,6 +37,7 @@ from services.domain.records import Incoming, Out, Output, Standing
 from services.domain.spec import Spec, duration
 from services.learner.core import join_records as records
 from services.learner.core.ledger import Entry, Label, Lapsed, Ledger, Waiting
+from services.learner.core.values import MOST_IN_MEMORY, Store, Values
 
 SPILL_AFTER = 200_000
 MOST_OF_ONE_ID = 100
@@ -53,7 +54,8 @@ class Join:
     A lane that ran before is restored with :func:`services.learner.core.join_restore.restore`.
     After every commit the lane sets ``outcomes_position`` to an offset after which its next outcomes will lie (one
     that is too low only makes a restore read more). What is remembered of records older than ``keep_ms``, or more than
-    ``spill_after`` records back, lies in the state topic: their own logs may lose them. ``totals`` balance at any time::
+    ``spill_after`` records back, lies in the state topic: their own logs may lose them. Of what is remembered the newest
+    ``most_in_memory`` predictions lie in memory and the others in ``store``. ``totals`` balance at any time::
 
         predictions = labelled + expired + pending + repeats + deadletter.predictions.*
         labels = labelled + corrected + duplicate + superseded + orphan + waiting + deadletter.labels.*
@@ -69,13 +71,15 @@ class Join:
         predictions_topic: str,
         labels_topic: str,
         *,
+        store: Store,
         spill_after: int = SPILL_AFTER,
         keep_ms: int | None = None,
+        most_in_memory: int = MOST_IN_MEMORY,
     ) -> None:
         self.totals = dict.fromkeys(_COUNTS, 0)
         self.outcomes_position = 0
         self._horizon = duration(spec.label.horizon)
-        self.ledger = Ledger(self._horizon, spill_after, keep_ms)
+        self.ledger = Ledger(self._horizon, spill_after, keep_ms, Values(store, most_in_memory))
         self.label_decoder = records.label_decoder(spec.pipeline.task)
         self._lane = lane
         self._deadletter_partition = lane % partitions
@@ -170,6 +174,7 @@ class Join:
         if ledger.touched:
             sends["state.learner", self._lane] = [self._state(key) for key in ledger.touched]
             ledger.touched = {}
+        ledger.values.settle()
         self.totals["pending"] = ledger.pending
         self.totals["waiting"] = ledger.waiting_count
         return self._output
@@ -180,7 +185,7 @@ class Join:
         entries, entry = [], ledger.entries.get(key)
         while entry is not None:
             if entry.offset < ledger.predictions.spilled_to:
-                entries.append(records.spilled_entry(entry))
+                entries.append(records.spilled_entry(entry, entry.value or ledger.values.read(entry)))
             entry = entry.older
         line = ledger.labels.spilled_to
         labels = [records.spilled_label(label) for label in ledger.waiting.get(key, ()) if label.offset < line]
@@ -264,7 +269,8 @@ class Join:
             )
         )
         if state in {"labelled", "corrected"}:
-            self._examples.append(records.example(entry, label, time, old, timestamp))
+            value = entry.value or self.ledger.values.read(entry)
+            self._examples.append(records.example(entry, value, label, time, corrects=old, timestamp=timestamp))
             self.ledger.close(entry, label)
 
     def _wait(self, label: Waiting, timestamp: int) -> None:
@@ -317,5 +323,6 @@ class Join:
         )
         if default is not None:
             self.totals["expired_default"] += 1
-            self._examples.append(records.example(entry, default, deadline, None, timestamp))
+            value = entry.value or self.ledger.values.read(entry)
+            self._examples.append(records.example(entry, value, default, deadline, corrects=None, timestamp=timestamp))
         self.ledger.forget(entry)

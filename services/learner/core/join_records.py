@@ -187,10 +187,12 @@ def _require_room(time: datetime) -> None:
         raise RefusedError("time_range", f"{time.isoformat()} plus the longest label horizon is beyond the year 9999")
 
 
-def example(entry: Entry, label: Label, label_time: datetime, corrects: Label | None, timestamp: int) -> Out:
-    """The example that a remembered prediction and its label make."""
-    served = _SERVED.decode(entry.value or b"")
-    value = encode(
+def example(
+    entry: Entry, value: bytes, label: Label, label_time: datetime, *, corrects: Label | None, timestamp: int
+) -> Out:
+    """The example that a remembered prediction, of this value, and its label make."""
+    served = _SERVED.decode(value)
+    made = encode(
         _Example(
             served.event_id,
             served.time,
@@ -206,7 +208,7 @@ def example(entry: Entry, label: Label, label_time: datetime, corrects: Label | 
             corrects,
         )
     )
-    return Out(entry.key, value, timestamp)
+    return Out(entry.key, made, timestamp)
 
 
 def outcome(
@@ -224,9 +226,9 @@ def outcome(
     return Out(key, encode(Outcome(key.decode(), state, label, time, delay_s, *offsets)), timestamp)
 
 
-def spilled_entry(entry: Entry) -> SpilledEntry:
+def spilled_entry(entry: Entry, value: bytes) -> SpilledEntry:
     """The form that the state topic keeps."""
-    return SpilledEntry(entry.offset, entry.time, entry.value or b"", entry.label)
+    return SpilledEntry(entry.offset, entry.time, value, entry.label)
 
 
 def spilled_label(label: Waiting) -> SpilledLabel:

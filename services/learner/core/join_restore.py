@@ -22,7 +22,8 @@ class LedgerError(ValueError):
 
 class Restoring:
     """A restore in steps, so that long logs can be fed in chunks: first ``spilled`` and ``outcomes``, then
-    ``predictions``, then ``labels``, at last ``finish``. The join must be new.
+    ``predictions``, then ``labels``, at last ``finish``. The join must be new. What is too much for the memory goes to
+    its store chunk by chunk.
     """
 
     def __init__(self, join: Join, data: bytes, totals: Mapping[str, int]) -> None:
@@ -59,6 +60,7 @@ class Restoring:
             for offset in kept.repeats:
                 self._repeats.add(offset)
                 self._ledger.repeat(key, offset)
+        self._ledger.values.settle()
 
     def outcomes(self, batch: Iterable[Incoming]) -> None:
         """The lane's own outcomes, in order."""
@@ -86,6 +88,7 @@ class Restoring:
             if forgotten is None or not forgotten.holds(offset, time):
                 self._ledger.predictions.begin(offset, self._data.outcomes_low, record.timestamp)
                 self._remember(Entry(time, offset, record.key or b"", record.value, self._labels.get(offset)))
+        self._ledger.values.settle()
 
     def labels(self, batch: Iterable[Incoming]) -> None:
         """Labels from their low water to the checkpoint's position."""

@@ -9,6 +9,7 @@ from heapq import heapify, heappop, heappush
 import msgspec
 
 from services.learner.core.backlog import Backlog
+from services.learner.core.values import Values
 
 Label = bool | float
 
@@ -16,6 +17,7 @@ Label = bool | float
 class Entry(msgspec.Struct, order=True, gc=False):
     """A prediction that is remembered: pending while ``label`` is None, else closed; ``value`` is None once it is gone.
 
+    A value that is empty lies elsewhere, where :class:`Values` reads it.
     ``time`` is the event's: the order is that of deadlines. ``older`` is an earlier prediction of the same id, whose
     deadline has passed, but whose labels may still lie unread in the log.
     """
@@ -83,10 +85,11 @@ class Watermark:
 class Ledger:
     """Everything the join remembers of one lane, with the cost of a change O(log n)."""
 
-    def __init__(self, horizon: timedelta, spill_after: int, keep_ms: int | None = None) -> None:
+    def __init__(self, horizon: timedelta, spill_after: int, keep_ms: int | None, values: Values) -> None:
         self.horizon = horizon
         self.watermark = Watermark()
         self.entries: dict[bytes, Entry] = {}
+        self.values = values
         self.waiting: dict[bytes, list[Waiting]] = {}
         """By id, oldest first; times strictly increase and neighbours differ in value."""
         self.predictions: Backlog[Entry] = Backlog(spill_after, keep_ms)
@@ -115,6 +118,7 @@ class Ledger:
     def remember(self, entry: Entry) -> None:
         """Take up a prediction; ``entry.older`` is set by the caller."""
         self.entries[entry.key] = entry
+        self.values.recent.append(entry)
         heappush(self._deadlines, entry)
         if entry.offset >= self.predictions.spilled_to:
             self.predictions.items.append(entry)
@@ -135,6 +139,8 @@ class Ledger:
             self.pending -= 1
         if entry.offset < self.predictions.spilled_to:
             self.touched[entry.key] = None
+        if not entry.value:
+            self.values.remove(entry)
         entry.value = None
         newest = self.entries[entry.key]
         if newest is not entry:

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import msgspec
@@ -19,6 +21,8 @@ from services.domain.spec import Spec
 from services.learner.core.join import Join
 from services.learner.core.join_restore import restore
 from services.learner.core.ledger import Entry
+from services.learner.core.values import MOST_IN_MEMORY
+from services.learner.disk import Disk
 from services.runtime.merge import merge
 from tests.unit.records import Rec
 
@@ -70,8 +74,9 @@ def label(offset: int, event_id: str, minutes: float, value: bool | float = True
 
 
 def join(**options: Any) -> Join:
-    kept = {name: options.pop(name) for name in ("spill_after", "keep_ms") if name in options}
-    return Join(options.pop("spec", None) or spec(**options), LANE, 4, PREDICTIONS, LABELS, **kept)
+    kept = {name: options.pop(name) for name in ("spill_after", "keep_ms", "most_in_memory") if name in options}
+    store = options.pop("store", {})
+    return Join(options.pop("spec", None) or spec(**options), LANE, 4, PREDICTIONS, LABELS, store=store, **kept)
 
 
 def outcomes(output: Output) -> list[Outcome]:
@@ -86,6 +91,7 @@ class Lane:
     labels: list[Rec] = field(default_factory=list)
     spill_after: int = 200_000
     keep_ms: int | None = None
+    most_in_memory: int = MOST_IN_MEMORY
     now: int = 0
     options: dict[str, Any] = field(default_factory=dict)
     outcomes: list[Rec] = field(default_factory=list)
@@ -103,7 +109,14 @@ class Lane:
         self.totals = dict(self.core.totals)
 
     def new(self) -> Join:
-        return join(spill_after=self.spill_after, keep_ms=self.keep_ms, **self.options)
+        self.disk = Disk(Path(gettempdir()))
+        return join(
+            spill_after=self.spill_after,
+            keep_ms=self.keep_ms,
+            most_in_memory=self.most_in_memory,
+            store=self.disk,
+            **self.options,
+        )
 
     def fetch(self, rank: int, count: int) -> None:
         log = self.logs[rank]
@@ -149,6 +162,7 @@ class Lane:
         self.core.outcomes_position = self.end - 1
 
     def restart(self) -> None:
+        self.disk.close()
         self.core = self.new()
         low = self.checkpoint.low_water
         restore(
@@ -190,7 +204,7 @@ def remembered(core: Join) -> dict[str, Any]:
         chain: list[tuple[object, ...]] = []
         older: Entry | None = entry
         while older is not None:
-            chain.append((older.offset, older.time, older.value, older.label))
+            chain.append((older.offset, older.time, older.value or ledger.values.read(older), older.label))
             older = older.older
         chains[key] = chain
     return {

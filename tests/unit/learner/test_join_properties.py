@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.outcomes import Outcome
 from services.learner.core.ledger import Lapsed
+from services.learner.core.values import MOST_IN_MEMORY
 from tests.unit.learner.join_lane import (
     HORIZON,
     LABELS,
@@ -87,21 +88,24 @@ def _run(lane: Lane, turns: _Turns) -> None:
     spill_after=st.sampled_from([1, 3, 8, 1000]),
     keep_ms=st.sampled_from([None, 1, 10, 30]),
     on_expiry=st.sampled_from(["drop", True]),
+    most_in_memory=st.sampled_from([0, 3, MOST_IN_MEMORY]),
 )
 def test_the_ledger_is_the_logs_alone(
+    *,
     logs: tuple[list[Rec], list[Rec]],
     turns: _Turns,
     spill_after: int,
     keep_ms: int | None,
     on_expiry: str | bool,
+    most_in_memory: int,
 ) -> None:
-    """Batches, restarts, fetches ahead, time and spilling change no outcome, no example, no order within an id, no total;
+    """Batches, restarts, fetches ahead, time, spilling and the disk change no outcome, no example, no order within an id, no total;
     a restored join remembers exactly what the stopped one did; no input is read back further than the bound, nor where
     Kafka, which deletes a log from its beginning, may have deleted what is too old.
     """
     options = {"on_expiry": on_expiry}
     lane, expected = (
-        Lane(*logs, spill_after=spill_after, keep_ms=keep_ms, options=options),
+        Lane(*logs, spill_after=spill_after, keep_ms=keep_ms, most_in_memory=most_in_memory, options=options),
         Lane(*logs, options=options),
     )
     _run(lane, turns)
@@ -109,6 +113,31 @@ def test_the_ledger_is_the_logs_alone(
     assert lane.ledger() == expected.ledger()
     assert lane.core.totals == expected.core.totals
     assert lane.deadletters == expected.deadletters
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    logs=_logs(),
+    turns=st.lists(_TURN, max_size=25),
+    spill_after=st.sampled_from([3, 1000]),
+    on_expiry=st.sampled_from(["drop", True]),
+)
+def test_what_lies_on_disk_shows_in_no_output(
+    logs: tuple[list[Rec], list[Rec]], turns: _Turns, spill_after: int, on_expiry: str | bool
+) -> None:
+    """However few predictions lie in memory, every record that the lane writes is the same, byte for byte, in the same
+    order, checkpoint and state topic included, with restarts in between; and the disk holds nothing else.
+    """
+    written = []
+    for most_in_memory in (0, 3, MOST_IN_MEMORY):
+        lane = Lane(*logs, spill_after=spill_after, most_in_memory=most_in_memory, options={"on_expiry": on_expiry})
+        _run(lane, turns)
+        written.append((lane.outcomes, lane.examples, lane.deadletters, lane.state, lane.checkpoint, lane.totals))
+        chains = remembered(lane.core)["entries"].values()
+        stored = lane.core.ledger.values.stored
+        assert lane.disk._connection.execute("SELECT count(*) FROM kept").fetchone() == (stored,)
+        assert sum(map(len, chains)) - stored <= most_in_memory
+    assert written[0] == written[1] == written[2]
 
 
 @settings(max_examples=100, deadline=None)
