@@ -179,6 +179,8 @@ class Follower:
             _log.warning("a snapshot cannot be fetched; trying again", version=record.version, error=str(error))
             return _RETRY_S
         except (RegistryError, OSError, ValueError, KeyError) as error:
+            if self._aliases[record.alias] is not record:  # decided anew meanwhile, as in what is read at a start
+                return 0.0
             cause, told = f"{record.alias}/{record.version}", f"{what} is refused: {error}"
             self._refuse(reason_of(error), cause, told, self._decided[record.alias], record)
             await self._end_without(record, error)

@@ -169,6 +169,21 @@ def test_another_signing_key_is_told_as_what_it_is(tmp_path: Path) -> None:
     following(tmp_path, scenario)
 
 
+def test_a_decision_that_was_followed_by_another_is_not_judged(tmp_path: Path) -> None:
+    """What lies before the newest decision in `models` may be signed with a key that is long gone: nothing is told of it."""
+
+    async def scenario(follower: Follower, cache: SnapshotCache) -> None:
+        old, new = await champion(cache, OTHER), await champion(cache, KEY, 2)
+        await follower.on_decision(old, 0)
+        for _ in range(5):  # it has begun to load
+            await asyncio.sleep(0)
+        await follower.on_decision(new, 1)
+        assert (await served_at(follower, 103)).champion.ref.version == 2
+        assert told(follower) == []
+
+    following(tmp_path, scenario)
+
+
 @pytest.mark.parametrize("live", [False, True])
 def test_a_token_that_gets_no_champion_ends_scoring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, live: bool
