@@ -25,6 +25,8 @@ write a first pipeline file from a sample of your own events (examples/flights/p
 find it by themselves.
 """
 _EPILOGUE = "`rivermill COMMAND --help` has examples. Exit codes: 0 well, 1 not, 2 something that you can put right."
+_INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C has ended, as of any that a shell runs."""
 _TOLD = {
     "OperatorError", "SpecError", "SettingsError", "BrokerError", "RegistryError", "LogTruncatedError", "ProduceError", "FlightsError",
 }  # fmt: skip
@@ -76,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = application(whole=given[:1] in ([], ["--help"], ["-h"]))(
             given, result_action="return_value", exit_on_error=False, print_error=False
         )
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again when it ends
         sys.exit(1)

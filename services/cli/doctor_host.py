@@ -32,7 +32,7 @@ async def data_directory(settings: Settings) -> list[Finding]:
             f"{path} cannot be used ({error.strerror or error})",
             "set RIVERMILL_DATA_DIR to one that can be written",
         )
-    return well(_DATA, f"{path} can be written" if place == path else f"{path} can be made")
+    return well(_DATA, f"{path} can be written" if place == path.absolute() else f"{path} can be made")
 
 
 async def disk(settings: Settings) -> list[Finding]:

@@ -142,6 +142,15 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fr
     assert states(asyncio.run(doctor_host.disk(Settings(data_dir=tmp_path)))) == {"disk": state}
 
 
+def test_a_data_directory_is_found_by_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default one, `.data`, can be written where it is there, and made where it is not."""
+    monkeypatch.chdir(tmp_path)
+    for word in ("made", "written"):
+        (finding,) = asyncio.run(doctor_host.data_directory(Settings(data_dir=Path(".data"))))
+        assert finding.told == f".data can be {word}"
+        Path(".data").mkdir(exist_ok=True)
+
+
 def test_nothing_is_made_but_a_probe(tmp_path: Path) -> None:
     """A data directory that is not there yet is not made, and one that is stays as it was."""
     there = tmp_path / "there"
