@@ -14,7 +14,7 @@ def blocks(page: str, heading: str = "", kinds: Sequence[str] = ("sh", "python")
     """Kind and text of each fenced block of a page, or of what stands under one of its headings."""
     text = (DOCS / page).read_text(encoding="utf-8")
     if heading:
-        _, found, rest = text.partition(f"\n{heading}\n")
+        _, found, rest = f"\n{text}".partition(f"\n{heading}\n")
         assert found, f"docs/{page} has no heading {heading!r}"
         text = re.split(r"^#", rest, maxsplit=1, flags=re.MULTILINE)[0]
     found_blocks = [(kind, block) for kind, block in _FENCE.findall(text) if kind in kinds]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from cyclopts import CycloptsError
+from cyclopts import App, CycloptsError
 from prometheus_client.metrics import MetricWrapperBase
 
 from chaos.adversary import FAULTS
@@ -45,6 +45,12 @@ TABLES = {
 RUN = {
     ("docs/clients.md", ""): "tests/integration/test_clients.py",
     ("docs/operating.md", "Backup of the registry"): "tests/integration/test_registry.py",
+    ("docs/operating.md", "Changing the signing key"): "tests/integration/test_operating.py",
+    ("docs/operating.md", "Scaling"): "tests/integration/test_operating.py",
+    ("docs/operating.md", "Upgrading"): "tests/integration/test_operating.py",
+    ("docs/own-topics.md", ""): "tests/journeys/test_own_topics.py",
+    ("docs/quickstart.md", ""): "tests/journeys/test_quickstart.py",
+    ("docs/runbook.md", ""): "tests/integration/test_operating.py",
 }
 """Pages, or sections of them, whose blocks a test runs as they stand there, and which."""
 NOT_RUN = {
@@ -219,6 +225,13 @@ def in_container(words: list[str]) -> list[str]:
     return rest[rest.index(named[0]) + 1 :] or [""] if verb in ("exec", "run") else [""]
 
 
+def demo_takes(app: App, words: list[str]) -> None:
+    """The ARGS of a shown `make demo` are ones that the demo takes."""
+    for word in words:
+        if words[1] == "demo" and word.startswith("ARGS="):
+            app.parse_args(["demo", *shlex.split(word.removeprefix("ARGS="))], exit_on_error=False, print_error=False)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_exists(page):
     """Shown commands are ones of rivermill, with options that it takes, targets of the Makefile, or modules; those that
@@ -227,7 +240,7 @@ def test_every_command_exists(page):
     app = application(whole=True)
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for command in commands(page):
-        words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
+        words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word) and word != "&"]
         program, *arguments = in_container(words) if words[:2] == ["docker", "compose"] else words or [""]
         if program.removeprefix(".venv/bin/") == "rivermill":
             try:
@@ -236,27 +249,29 @@ def test_every_command_exists(page):
                 pytest.fail(f"{command}: {error}")
         elif program == "make":
             assert set(arguments) <= targets, command
+            demo_takes(app, shlex.split(command))
         elif program.removeprefix(".venv/bin/") == "python" and arguments[:1] == ["-m"]:
             assert importlib.util.find_spec(arguments[1]), command
 
 
-def unchecked() -> Iterator[tuple[str, str]]:
-    """Page and heading of each block that is Python, or has a command that is not this project's own."""
+def shown() -> Iterator[tuple[str, str, bool]]:
+    """Page and heading of each block of commands or Python, and whether all that is in it is this project's own command."""
     for page in PAGES:
         text, heading = page.read_text(encoding="utf-8"), ""
         for found in re.finditer(rf"{_FENCE.pattern}|^#+ ([^\n]+)$", text, _FENCE.flags):
             kind, block, title = found.groups()
             heading = title or heading
             own = all(_OWN.match(line) for line in (block or "").replace("\\\n", " ").splitlines())
-            if kind == "python" or (kind == "sh" and not own):
-                yield str(page.relative_to(ROOT)), heading
+            if kind in ("python", "sh"):
+                yield str(page.relative_to(ROOT)), heading, own and kind == "sh"
 
 
 def test_every_other_block_is_run():
     """What the test above does not read by the command's own parser is run by a test, or listed with a reason."""
-    found = set(unchecked())
-    listed = {(page, heading) for page, heading in found if {(page, heading), (page, "")} & {*RUN, *NOT_RUN}}
-    assert found - listed == set()
+    found = {(page, heading) for page, heading, _ in shown()}
+    unchecked = {(page, heading) for page, heading, own in shown() if not own}
+    listed = {(page, heading) for page, heading in unchecked if {(page, heading), (page, "")} & {*RUN, *NOT_RUN}}
+    assert unchecked - listed == set()
     for page, heading in (*RUN, *NOT_RUN):
         assert any(place[0] == page and heading in {"", place[1]} for place in found), f"{page} {heading} is gone"
     for (page, heading), test in RUN.items():

@@ -1,0 +1,115 @@
+"""The order shop of docs/own-topics.md, run from a shell with each service by itself, as the pages say."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from examples.orders.made import made
+from services.cli.loopback import free_port
+from services.cli.topic_batches import Keyed
+from services.domain import snapshot
+from services.domain.registry_api import SetAlias
+from services.domain.signing import SignatureError
+from tests.integration.pipelines import Pipeline, send, until
+from tests.terminals import Terminal
+
+SERVICES = ("cleaning", "scoring", "learner", "drift")
+
+
+class Shop:
+    """The order shop, run from a shell as the pages say, on ports and a broker of its own; ``look`` is another shell."""
+
+    def __init__(self, folder: Path, terminal: Terminal, other: Terminal, pipeline: Pipeline) -> None:
+        self.folder = folder
+        self.pipeline = pipeline
+        self.sold: list[str] = []
+        self.look = other.run
+        self._terminal = terminal
+        self._ports = {name: free_port() for name in (*SERVICES, "second")}
+        self._orders = made(10_000)
+
+    def run(self, block: str) -> str:
+        """Run a block of a page, and say what it printed."""
+        settings = self.pipeline.deployment.settings
+        text = block.replace("kafka-1:9092", settings.broker).replace("9112", str(self._ports["second"]))
+        text = text.replace("--port 8080", f"--port {settings.registry_url.rpartition(':')[2]}")
+        for service in SERVICES:
+            module = f"python -m services.{service} "
+            text = re.sub(
+                rf"^{module}", f"RIVERMILL_WEB_PORT={self._ports[service]} {module}", text, flags=re.MULTILINE
+            )
+        return self._terminal.run(text)
+
+    async def sell(self, count: int) -> None:
+        """Send orders, and whether they were returned."""
+        portion = [next(self._orders) for _ in range(count)]
+        self.sold += [it.order["order_id"] for it in portion]
+        deployment = self.pipeline.deployment
+        await send(deployment, deployment.events_topic, [keyed(it.order) for it in portion])
+        await send(deployment, deployment.labels_topic, [keyed(it.label) for it in portion])
+
+    async def ready(self, *names: str) -> None:
+        """Wait until these processes answer that they are ready."""
+        async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+
+            async def all_are() -> bool:
+                try:
+                    asked = [client.get(f"http://127.0.0.1:{self._ports[name]}/readyz") for name in names]
+                    return all(each.is_success for each in await asyncio.gather(*asked))
+                except httpx.HTTPError:
+                    return False
+
+            await until(all_are, f"{names} to be ready", 90)
+
+    async def lanes(self, name: str) -> float:
+        """How many a process has; none once it is gone."""
+        try:
+            return await self.measured(name, "rivermill_lanes")
+        except httpx.HTTPError:
+            return 0
+
+    async def refused(self) -> float:
+        """How often scoring has refused a signature since it began."""
+        return await self.measured("scoring", 'rivermill_served_refused_total{reason="signature"}')
+
+    async def newest(self, candidate: str) -> int:
+        """The newest version of a candidate."""
+        async with self.pipeline.registry() as registry:
+            page = await registry.versions(self.pipeline.deployment.name, candidate=candidate, limit=1)
+            return page.items[0].version
+
+    async def measured(self, name: str, metric: str) -> float:
+        """The sum of a metric of one process."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            text = (await client.get(f"http://127.0.0.1:{self._ports[name]}/metrics")).text
+        return sum(map(float, re.findall(rf"^{re.escape(metric)}(?:{{.*}})? (\S+)$", text, re.MULTILINE)))
+
+    async def signed(self) -> bool:
+        """Whether the key that is current now has signed each version that an alias names."""
+        key, name = (self.folder / "signing.key").read_bytes().strip(), self.pipeline.deployment.name
+        async with self.pipeline.registry() as registry:
+            for alias in (await registry.aliases(name)).values():
+                version = await registry.version(name, alias.version)
+                blob = await registry.snapshot(name, version.version, version.sha256)
+                try:
+                    snapshot.read(blob, version.signature, [key])
+                except SignatureError:
+                    return False
+        return True
+
+    async def name(self, version: int, *, live: bool) -> None:
+        """Let the champion be this version, or what its candidate has learned since."""
+        async with self.pipeline.registry() as registry:
+            await registry.set_alias(
+                self.pipeline.deployment.name, "champion", SetAlias(version, live=live, reason="test")
+            )
+
+
+def keyed(fields: dict[str, Any]) -> Keyed:
+    return fields["order_id"].encode(), json.dumps(fields).encode()
