@@ -59,7 +59,7 @@ class Follower:
         self._live: dict[str, Part] = {}
         self._live_position = ("", -1)
         self._stored: dict[str, Part] = {}
-        self._refused: set[str] = set()
+        self._refused: dict[str, int] = {}  # the decision that cannot be followed, by alias; a later one is tried
         self._hopeless: OperatorError | None = None
         self._came_in: list[tuple[int, int]] = []
         self._started_ms = time.time_ns() // 1_000_000
@@ -156,7 +156,7 @@ class Follower:
         return pause
 
     def _needed(self, record: AliasRecord) -> bool:
-        return record.snapshot_sha256 not in self._refused and not self._at_hand(record)
+        return self._refused.get(record.alias) != record.revision and not self._at_hand(record)
 
     def _at_hand(self, record: AliasRecord) -> bool:
         """Whether there is what the alias asks for: the snapshot, or live state that has seen as much.
@@ -186,7 +186,7 @@ class Follower:
             await self._end_without(record, error)
             if isinstance(error, (RegistryDenied, OSError)):  # somebody may put it right
                 return _REFUSED_RETRY_S
-            self._refused.add(sha256)
+            self._refused[record.alias] = record.revision
         return 0.0
 
     async def _end_without(self, record: AliasRecord, error: Exception) -> None:

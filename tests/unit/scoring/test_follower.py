@@ -169,6 +169,22 @@ def test_another_signing_key_is_told_as_what_it_is(tmp_path: Path) -> None:
     following(tmp_path, scenario)
 
 
+def test_a_version_that_is_named_again_is_judged_again(tmp_path: Path) -> None:
+    """Whoever goes back to a version that was refused is told so once more: the decision is not dropped in silence."""
+
+    async def scenario(follower: Follower, cache: SnapshotCache) -> None:
+        good, bad = await champion(cache, KEY, 2), await champion(cache, OTHER)
+        await follower.on_decision(good, 0)
+        await served_at(follower, 103)
+        for revision, (decision, state) in enumerate(((bad, "opened"), (good, "resolved"), (bad, "opened")), 3):
+            record = msgspec.json.decode(decision, type=AliasRecord)
+            await follower.on_decision(encode(msgspec.structs.replace(record, revision=revision)), revision)
+            assert [alert.state for alert in await soon_told(follower)] == [state]
+            assert (await served_at(follower, 103)).champion.ref.version == 2
+
+    following(tmp_path, scenario)
+
+
 def test_a_decision_that_was_followed_by_another_is_not_judged(tmp_path: Path) -> None:
     """What lies before the newest decision in `models` may be signed with a key that is long gone: nothing is told of it."""
 
