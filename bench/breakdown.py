@@ -105,7 +105,11 @@ async def sampled(session: Session) -> tuple[dict[str, float], float, bytes]:
         for spy in spies:
             spy.send_signal(signal.SIGINT)
             await spy.wait()
-    return shares(raw.read_text(encoding="utf-8").splitlines()), used / events * 1e6, _TITLE.sub(rb"\1Scoring, exactly once", svg.read_bytes())
+    return (
+        shares(raw.read_text(encoding="utf-8").splitlines()),
+        used / events * 1e6,
+        _TITLE.sub(rb"\1Scoring, exactly once", svg.read_bytes()),
+    )
 
 
 async def _reach(session: Session, ends: kafka.Ends, service: asyncio.subprocess.Process, count: int) -> None:
