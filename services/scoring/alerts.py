@@ -33,6 +33,7 @@ class Refusals:
     def __init__(self, pipeline: str) -> None:
         self._pipeline = pipeline
         self._open: dict[tuple[str, int], str] = {}  # what was told of it; nothing by us of what was restored
+        self._accepted: dict[str, Position] = {}
         self._pending: list[Out] = []
 
     def refused(self, cause: str, message: str, position: Position, record: AliasRecord | None) -> None:
@@ -45,18 +46,26 @@ class Refusals:
         self._raise(cause, message, record, number, position, resolved=False)
 
     def recovered(self, record: AliasRecord, position: Position) -> None:
-        """The alias is served as asked, by another version or by one it had before: what was refused for it is over."""
-        for cause in {cause for cause, _ in self._open if cause.rpartition("/")[0] == record.alias}:
-            self._resolve(cause, f"version {record.version} is served now", record, position)
+        """The alias is served as asked, by another version or by one it had before: what was refused for it is over.
+
+        Not so what a later decision asked for, which is yet to be read again.
+        """
+        for cause, number in list(self._open):
+            if cause.rpartition("/")[0] == record.alias and number <= record.revision:
+                self._resolve(cause, number, f"version {record.version} is served now", record, position)
 
     def accepted(self, cause: str, position: Position) -> None:
-        """What this cause is about is as it should be again."""
-        self._resolve(cause, "a later record is good", None, position)
+        """A record of the topic that this cause is about can be used: what was refused of it before is over.
 
-    def _resolve(self, cause: str, why: str, record: AliasRecord | None, position: Position) -> None:
-        for number in [number for it, number in self._open if it == cause]:
-            message = self._open.pop((cause, number)) or f"{cause} was refused before this process began"
-            self._raise(cause, f"{message}; {why}", record, number, position, resolved=True)
+        Topics are read from their start again: a record from before the refused one ends nothing.
+        """
+        self._accepted[cause] = position
+        for number in [number for it, number in self._open if it == cause and number < position.offset]:
+            self._resolve(cause, number, "a later record is good", None, position)
+
+    def _resolve(self, cause: str, number: int, why: str, record: AliasRecord | None, position: Position) -> None:
+        message = self._open.pop((cause, number)) or f"{cause} was refused before this process began"
+        self._raise(cause, f"{message}; {why}", record, number, position, resolved=True)
 
     def standing(self) -> Sequence[tuple[str, int]]:
         """What is open, for the checkpoint."""
@@ -67,6 +76,8 @@ class Refusals:
         for incident in opened:
             if len(self._open) < _MAX_OPEN:
                 self._open.setdefault(incident, "")
+        for cause, position in self._accepted.items():
+            self.accepted(cause, position)
 
     def take(self) -> list[Out]:
         """The alerts to send now."""

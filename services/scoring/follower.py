@@ -82,16 +82,17 @@ class Follower:
 
     async def on_decision(self, value: bytes, offset: int) -> None:
         """A record of ``models``; a lower revision of an alias is ignored."""
+        here = self._at("models", offset)
         try:
             record = _DECISION.decode(value)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            told = f"a record of models cannot be read: {error}"
-            self._refuse("undecodable", f"models/{offset}", told, self._at("models", offset))
+            self._refuse("undecodable", "models", f"a record of models cannot be read: {error}", here)
             return
+        self.refusals.accepted("models", here)
         known = self._aliases.get(record.alias)
         if record.name == self._name and (known is None or record.revision > known.revision):
             self._aliases[record.alias] = record
-            self._decided[record.alias] = self._at("models", offset)
+            self._decided[record.alias] = here
             self._wake.set()
 
     async def on_parameters(self, value: bytes, offset: int) -> None:

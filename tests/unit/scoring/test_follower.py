@@ -283,6 +283,26 @@ def test_refused_live_parameters_are_an_incident_that_ends(tmp_path: Path) -> No
     following(tmp_path, scenario)
 
 
+def test_an_unreadable_decision_is_an_incident_that_ends(tmp_path: Path) -> None:
+    """However many records of models cannot be read, they are one incident, until the next one that can; then it is over."""
+
+    async def scenario(follower: Follower, cache: SnapshotCache) -> None:
+        await follower.on_decision(b"{", 5)
+        await follower.on_decision(b"[", 6)
+        (opened,) = told(follower)
+        assert (opened.state, opened.signal, opened.position.offset) == ("opened", "models", 5)
+        await follower.on_decision(await champion(cache, KEY), 7)
+        (resolved,) = told(follower)
+        assert (resolved.state, resolved.incident_id) == ("resolved", opened.incident_id)
+        assert resolved.position == Position("flights.models", 0, 7)
+        assert not follower.refusals.standing()
+        await follower.on_decision(b"{", 8)
+        (again,) = told(follower)
+        assert again.incident_id != opened.incident_id
+
+    following(tmp_path, scenario)
+
+
 def test_a_refused_version_is_told_with_the_decision_that_named_it(tmp_path: Path) -> None:
     """The alert of a refused version, and the one that resolves it, carry the offsets of their records of models."""
 

@@ -14,19 +14,24 @@ from services.runtime.launch import Deployment
 from services.runtime.registry_client import RegistryClient
 from services.runtime.settings import Settings
 from services.runtime.snapshots import SnapshotCache
-from services.runtime.stage import Driver
+from services.runtime.stage import Driver, Stage
 from services.runtime.worker import Handler
 from services.scoring.app import wire
 from tests.unit.scoring.test_follower import KEY, OTHER, champion, parameters
 from tests.unit.stream import spec
 
 
-async def started(folder: Path, checkpoint: Checkpoint | None) -> tuple[Driver, Handler, Handler]:
-    """A process of scoring on one lane, and what it is told of ``models`` and ``parameters``."""
+def wired(folder: Path) -> tuple[Stage, Handler, Handler]:
+    """A process of scoring without a lane yet, and what it is told of ``models`` and ``parameters``."""
     deployment = Deployment(spec(), Settings(data_dir=folder, signing_key=KEY))
     (stage,), handlers = wire(deployment, {"flights.events.clean": 1})
-    driver = await stage.open(0, checkpoint)
-    return driver, handlers["flights.models"], handlers["flights.parameters"]
+    return stage, handlers["flights.models"], handlers["flights.parameters"]
+
+
+async def started(folder: Path, checkpoint: Checkpoint | None) -> tuple[Driver, Handler, Handler]:
+    """The same on one lane."""
+    stage, models, parameters = wired(folder)
+    return await stage.open(0, checkpoint), models, parameters
 
 
 def checkpoint_of(driver: Driver) -> Checkpoint:
@@ -34,10 +39,14 @@ def checkpoint_of(driver: Driver) -> Checkpoint:
     return Checkpoint("score", 0, {}, {}, None, {}, None, msgspec.Raw(standing.data))
 
 
-async def told(driver: Driver) -> list[Alert]:
-    while (output := await driver.idle(0, {})) is None:  # noqa: ASYNC110 - it happens in the follower
+async def told(driver: Driver, count: int = 1) -> list[Alert]:
+    """The next alerts, so many of them at least."""
+    alerts: list[Alert] = []
+    while len(alerts) < count:
+        if (output := await driver.idle(0, {})) is not None:
+            alerts += [msgspec.json.decode(out.value or b"", type=Alert) for out in output.to("alerts", 0)]
         await asyncio.sleep(0.01)
-    return [msgspec.json.decode(out.value or b"", type=Alert) for out in output.to("alerts", 0)]
+    return alerts
 
 
 def restarting(folder: Path, scenario: Callable[[SnapshotCache], Awaitable[None]]) -> None:
@@ -87,5 +96,53 @@ def test_what_is_still_refused_after_a_restart_is_the_same_incident(tmp_path: Pa
         resolved = await told(other)
         assert {alert.incident_id for alert in resolved} == {opened.incident_id, another.incident_id}
         assert {alert.state for alert in resolved} == {"resolved"}
+
+    restarting(tmp_path, scenario)
+
+
+def test_what_is_read_again_before_what_was_refused_ends_nothing(tmp_path: Path) -> None:
+    """Control topics are read from their start: only what came after a refused record, or decision, ends its incident."""
+
+    async def scenario(cache: SnapshotCache) -> None:
+        good, bad = await champion(cache, KEY), await champion(cache, OTHER, 2)
+        before, models, live = await started(tmp_path, None)
+        for offset, decision in enumerate((good, bad, b"{"), 4):
+            await models(decision, offset)
+        await live(parameters(OTHER), 7)
+        opened = await told(before, 3)
+        assert {alert.signal for alert in opened} == {"champion/2", "models", "parameters"}
+
+        after, models, live = await started(tmp_path, checkpoint_of(before))
+        await models(good, 4)
+        await live(parameters(KEY), 3)
+        await after.ready()
+        assert await after.idle(0, {}) is None
+        assert checkpoint_of(after).data == checkpoint_of(before).data
+        await live(parameters(KEY, 120), 8)
+        await models(await champion(cache, KEY, 3), 9)
+        ended = await told(after, 3)
+        assert {alert.state for alert in ended} == {"resolved"}
+        assert {alert.incident_id for alert in ended} == {alert.incident_id for alert in opened}
+
+    restarting(tmp_path, scenario)
+
+
+def test_what_was_good_again_before_a_lane_was_there_is_over(tmp_path: Path) -> None:
+    """Where the control topics are read before a lane tells what had been refused, that is over at once."""
+
+    async def scenario(cache: SnapshotCache) -> None:
+        before, models, live = await started(tmp_path, None)
+        await models(b"{", 5)
+        await live(parameters(OTHER), 7)
+        opened = await told(before, 2)
+        stage, models, live = wired(tmp_path)
+        await models(await champion(cache, KEY), 6)
+        await live(parameters(KEY), 8)
+        after = await stage.open(0, checkpoint_of(before))
+        resolved = await told(after, 2)
+        assert {(alert.incident_id, alert.state) for alert in resolved} == {
+            (alert.incident_id, "resolved") for alert in opened
+        }
+        assert checkpoint_of(after).data == checkpoint_of((await started(tmp_path, None))[0]).data
 
     restarting(tmp_path, scenario)
