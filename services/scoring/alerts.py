@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from schemas.alerts import Position
 from schemas.models import AliasRecord
@@ -24,8 +25,18 @@ _MAX_CAUSE = 100
 """Longer ones, which are none of the registry's, stay out of the checkpoints."""
 
 
+@dataclass(slots=True, eq=False)
+class Untold:
+    """An alert whose transaction has not committed; ``taken``: a lane is about it."""
+
+    incident: tuple[str, int]
+    resolved: bool
+    out: Out
+    taken: bool = False
+
+
 class Refusals:
-    """Open incidents by cause and number, and the alerts that wait to be sent (at most 100 of each).
+    """Open incidents by cause and number, and the alerts that nobody was told yet (at most 100 of each).
 
     The number tells one episode from the next: the decision's revision, or the record's offset.
     """
@@ -34,7 +45,7 @@ class Refusals:
         self._pipeline = pipeline
         self._open: dict[tuple[str, int], str] = {}  # what was told of it; nothing by us of what was restored
         self._accepted: dict[str, Position] = {}
-        self._pending: list[Out] = []
+        self._untold: list[Untold] = []
 
     def refused(self, cause: str, message: str, position: Position, record: AliasRecord | None) -> None:
         """What lies at ``position`` was refused; told once a cause."""
@@ -67,9 +78,10 @@ class Refusals:
         message = self._open.pop((cause, number)) or f"{cause} was refused before this process began"
         self._raise(cause, f"{message}; {why}", record, number, position, resolved=True)
 
-    def standing(self) -> Sequence[tuple[str, int]]:
-        """What is open, for the checkpoint."""
-        return [(cause, number) for cause, number in self._open if len(cause) <= _MAX_CAUSE]
+    def standing(self, leaving: Sequence[Untold] = ()) -> Sequence[tuple[str, int]]:
+        """What is open, for the checkpoint, and what was but nobody knows: ``leaving`` are the alerts that go with it."""
+        ending = [it.incident for it in self._untold if it.resolved and it not in leaving]
+        return [(cause, number) for cause, number in dict.fromkeys([*self._open, *ending]) if len(cause) <= _MAX_CAUSE]
 
     def restored(self, opened: Iterable[tuple[str, int]]) -> None:
         """What a checkpoint says was open. It ends as ours does; if it is refused again, that is told again."""
@@ -79,10 +91,21 @@ class Refusals:
         for cause, position in self._accepted.items():
             self.accepted(cause, position)
 
-    def take(self) -> list[Out]:
-        """The alerts to send now."""
-        pending, self._pending = self._pending, []
-        return pending
+    def take(self) -> list[Untold]:
+        """The alerts to send now. Whoever takes them says what became of them: :meth:`told` or :meth:`give_back`."""
+        found = [it for it in self._untold if not it.taken]
+        for it in found:
+            it.taken = True
+        return found
+
+    def told(self, alerts: Sequence[Untold]) -> None:
+        """These are committed."""
+        self._untold = [it for it in self._untold if it not in alerts]
+
+    def give_back(self, alerts: Sequence[Untold]) -> None:
+        """These may not be: another lane sends them, perhaps once more."""
+        for it in alerts:
+            it.taken = False
 
     def _raise(
         self, cause: str, message: str, record: AliasRecord | None, number: int, position: Position, *, resolved: bool
@@ -92,7 +115,7 @@ class Refusals:
             model_alerts.incident_id(self._pipeline, "scoring", cause, number), cause, message, position,
             time.time_ns() // 1_000_000, model=model, resolution="recovered" if resolved else None,
         )  # fmt: skip
-        self._pending = [*self._pending, alert][-_MAX_OPEN:]
+        self._untold = [*self._untold, Untold((cause, number), resolved, alert)][-_MAX_OPEN:]
 
 
 def reason_of(error: Exception) -> str:

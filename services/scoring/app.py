@@ -19,6 +19,7 @@ from services.runtime.snapshots import SnapshotCache
 from services.runtime.stage import Driver, Stage
 from services.runtime.transactions import Place
 from services.runtime.worker import Handler
+from services.scoring.alerts import Untold
 from services.scoring.core import Score
 from services.scoring.follower import Follower
 
@@ -45,6 +46,8 @@ class ScoreDriver(Driver):
         self._generation = -1
         self._came_in: list[int] = []
         self._leaving: list[int] = []
+        self._taken: list[Untold] = []
+        self._telling: list[Untold] = []
 
     async def ready(self) -> None:
         """Scoring waits for a champion: unready, but healthy."""
@@ -69,15 +72,17 @@ class ScoreDriver(Driver):
         alerts = self._follower.refusals.take()
         if not alerts:
             return None
+        self._taken += alerts
         output = Output()
-        output.to("alerts", 0).extend(alerts)
+        output.to("alerts", 0).extend(it.out for it in alerts)
         return output
 
     def standing(self) -> Standing:
-        """The core's, and which incidents are open; the first predictions with these labels are on their way."""
+        """The core's, and which incidents are open; the alerts taken, or the first predictions with these labels, leave."""
         self._leaving, self._came_in = self._came_in, []
+        self._telling, self._taken = self._taken, []
         standing = super().standing()
-        standing.data = encode(Data([*self._follower.refusals.standing()]))
+        standing.data = encode(Data([*self._follower.refusals.standing(self._telling)]))
         return standing
 
     def committed(self, ends: Mapping[Place, int]) -> None:  # noqa: ARG002 - what was written does not matter
@@ -86,6 +91,12 @@ class ScoreDriver(Driver):
         for came_in in self._leaving:
             metrics.FRESHNESS_SECONDS.observe(now - came_in / 1000)
         self._leaving = []
+        self._follower.refusals.told(self._telling)
+        self._telling = []
+
+    async def close(self) -> None:
+        """What did not get out is left to the process's other lanes, or to this one when it is back."""
+        self._follower.refusals.give_back([*self._telling, *self._taken])
 
     def report(self) -> None:
         """Set the gauge of challengers' failures."""

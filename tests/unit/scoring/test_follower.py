@@ -67,12 +67,14 @@ def following(
     asyncio.run(run())
 
 
-async def champion(cache: SnapshotCache, key: bytes, version: int = 1, *, live: bool = False) -> bytes:
+async def champion(
+    cache: SnapshotCache, key: bytes, version: int = 1, *, live: bool = False, name: str = "flights"
+) -> bytes:
     """A decision for the first candidate's snapshot at offset 101 + ``version``, signed with ``key``."""
     taken = taught(100 + version).snapshots()[0]
     sha256 = await cache.put(taken.blob)
     record = AliasRecord(
-        alias="champion", revision=version, name="flights", candidate=taken.candidate, version=version, live=live,
+        alias="champion", revision=version, name=name, candidate=taken.candidate, version=version, live=live,
         snapshot_sha256=sha256, signature=snapshot.sign(taken.blob, key), size=len(taken.blob), spec="0" * 16,
         log_id=LOG_ID, examples_offset=101 + version, previous=None, actor="test", reason="", at=datetime(2013, 1, 2, tzinfo=UTC),
     )  # fmt: skip
@@ -111,7 +113,10 @@ def closed_registry(folder: Path) -> AbstractContextManager[httpx.Client]:
 
 
 def told(follower: Follower) -> list[Alert]:
-    return [msgspec.json.decode(out.value or b"", type=Alert) for out in follower.refusals.take()]
+    """The alerts since the last call, which are committed herewith."""
+    alerts = follower.refusals.take()
+    follower.refusals.told(alerts)
+    return [msgspec.json.decode(it.out.value or b"", type=Alert) for it in alerts]
 
 
 async def soon_told(follower: Follower) -> list[Alert]:

@@ -146,3 +146,45 @@ def test_what_was_good_again_before_a_lane_was_there_is_over(tmp_path: Path) -> 
         assert checkpoint_of(after).data == checkpoint_of((await started(tmp_path, None))[0]).data
 
     restarting(tmp_path, scenario)
+
+
+def test_an_alert_whose_commit_failed_is_told_by_another_lane(tmp_path: Path) -> None:
+    """Only once it is committed it is told, and then not again; a lane that ends before leaves it to the next."""
+
+    async def scenario(cache: SnapshotCache) -> None:  # noqa: ARG001 - no snapshot is needed
+        stage, models, _ = wired(tmp_path)
+        failing, other = await stage.open(0, None), await stage.open(1, None)
+        await models(b"{", 5)
+        lost = await told(failing)
+        failing.committed({})  # of the batch before, which was under way
+        failing.standing()
+        assert await other.idle(0, {}) is None, "it is about to be sent"
+        await failing.close()
+        assert await told(other) == lost
+        other.standing()
+        other.committed({})
+        await other.close()
+        assert await (await stage.open(0, None)).idle(0, {}) is None
+
+    restarting(tmp_path, scenario)
+
+
+def test_an_end_that_nobody_was_told_stays_in_the_checkpoints(tmp_path: Path) -> None:
+    """A process killed between a batch's commit and the alert's leaves the incident to whoever has the lane next."""
+
+    async def scenario(cache: SnapshotCache) -> None:
+        before, models, _ = await started(tmp_path, None)
+        await models(b"{", 5)
+        (opened,) = await told(before)
+        standing = checkpoint_of(before).data
+        before.committed({})
+        decision = await champion(cache, KEY)
+        await models(decision, 6)
+        batch = checkpoint_of(before)
+        assert batch.data == standing
+        after, models, _ = await started(tmp_path, batch)
+        await models(decision, 6)
+        (resolved,) = await told(after)
+        assert (resolved.incident_id, resolved.state) == (opened.incident_id, "resolved")
+
+    restarting(tmp_path, scenario)
