@@ -86,7 +86,8 @@ def parse(text: str, source: str = "pipeline.toml") -> Spec:
 def canonical(spec: Spec) -> str:
     """The canonical JSON form, in full: equal specs give equal text (defaults filled in, keys sorted).
 
-    The order of features is part of it: they are a list of [name, feature] pairs.
+    The order of features is part of it: they are a list of [name, feature] pairs. Durations are as they are written:
+    one way to say them would have changed the hash of every file that says both ``24h`` and ``1d``, as usual files do.
     """
     tables = _unsigned_zero(msgspec.to_builtins(spec))
     tables["features"] = list(tables["features"].items())

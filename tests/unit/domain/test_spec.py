@@ -63,6 +63,27 @@ def test_a_default_that_is_written_out_does_not_change_the_hash():
     assert spec_hash(parse(written)) == spec_hash(parse(BINARY))
 
 
+@pytest.mark.parametrize(
+    ("written", "respelled"),
+    [
+        ('horizon = "24h"', 'horizon = "1d"'),
+        ('time = "departure"', 'time = "departure"\nmax_ahead = "24h"'),
+        ("[[crosses]]", '[topics]\nretention = "168h"\n[[crosses]]'),
+        ("[[crosses]]", '[snapshots]\nevery = "5000ms"\n[[crosses]]'),
+        ("[[crosses]]", '[snapshots]\nlive_every = "0100ms"\n[[crosses]]'),
+        ("[[crosses]]", '[drift.block]\nat_least = "60s"\n[[crosses]]'),
+        ("[[crosses]]", '[drift.block]\nat_most = "360m"\n[[crosses]]'),
+    ],
+)
+def test_a_duration_spelled_otherwise_is_another_hash_and_never_another_pipeline(written, respelled):
+    """The canonical form has durations as they are written; a running pipeline takes another spelling up in place."""
+    before, after = parse(BINARY), parse(replaced(written, respelled))
+    assert spec_hash(after) != spec_hash(before)
+    report = changes(before, after)
+    assert report.kind == "in place"
+    assert len(report.items) == 1
+
+
 def test_minus_zero_and_zero_have_one_canonical_form():
     """Equal specs give equal text even for the two zeros of IEEE 754."""
     zero, minus = (parse(replaced("range = [50,", f"range = [{low},")) for low in ("0.0", "-0.0"))
