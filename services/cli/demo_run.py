@@ -85,6 +85,10 @@ class Demo:
             result = await self._result(replay, await scraper.sample(), settled=settled)
         finally:
             await scraper.close()
+        return await self.end(result, stay=stay, report=report)
+
+    async def end(self, result: Result, *, stay: bool, report: Path | None) -> int:
+        """Show what was measured and write it down, then run on if wanted; 1 when the account does not balance."""
         demo_end.show(self.console, result)
         if report is not None:
             await asyncio.to_thread(report.write_bytes, msgspec.json.format(msgspec.json.encode(result)))

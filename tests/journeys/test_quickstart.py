@@ -90,6 +90,12 @@ def test_a_slice_of_the_flights_ends_with_an_account_that_balances(tmp_path: Pat
     assert result.compared.live == result.metrics["logistic"]
     assert result.compared.backtest["examples"] == result.compared.live["examples"]
     assert {"cleaning", "scoring", "learner", "drift", "registry"} <= result.processes.keys()
+    assert result.first_prediction_s is not None
+    assert "first prediction" in told
+    assert result.freshness_median_s is not None
+    assert f"freshness: {result.freshness_median_s * 1000:.0f} ms from a label to predictions" in told
+    assert result.throughput is not None
+    assert f"throughput: {result.throughput:,.0f} raw events a second to predictions" in told
     assert "The account balances." in told
     assert running.find(tmp_path / "checkout" / ".data" / "demo") is None
     assert left_behind(tmp_path) == []
