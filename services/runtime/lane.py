@@ -22,6 +22,7 @@ from services.runtime.stage import Driver, Stage
 from services.runtime.transactions import AtLeastOnce, ExactlyOnce, Place, Publisher
 
 _GROUP_OFFSETS_EVERY_S = 1.0
+_PASSED_CHECKPOINT_S = 1.0
 _BATCH_BUDGET_S = 0.25
 _LEAST_BATCH = 16
 _TURN_S = 0.005
@@ -48,6 +49,8 @@ class Lane:
         self.ready = False
         self._reached = 0
         self._stopping = False
+        self._checkpointed: Mapping[str, int] = {}
+        self._checkpointed_at = 0.0
         self._limit = min(stage.max_batch, 500)
         self._slice = self._limit
         self._group_offsets_at = 0.0
@@ -86,6 +89,7 @@ class Lane:
         inputs = await Inputs.open(
             self.stage.settings, self.topics, self.number, checkpoint.inputs if checkpoint else {}
         )
+        self._checkpointed = dict(inputs.positions)
         self._gauges.restored(time.monotonic() - began)
         self.moved_at = time.monotonic()
         self.ready = True
@@ -114,11 +118,22 @@ class Lane:
         if not batch or not self.stage.ahead:
             await self._committed()
         effect = await driver.idle(time.time_ns() // 1_000_000, inputs.positions)
+        if effect is None and not batch and self._has_passed(inputs):
+            effect = Output()
         if effect is not None:
             await self._begin_commit(driver, publisher, inputs, effect, ())
             await self._committed()
         self._note(inputs, driver.blocked())
         self._gauges.report(driver)
+
+    def _has_passed(self, inputs: Inputs) -> bool:
+        """Whether a lane without input has read past markers or aborted records that its checkpoint lies before.
+
+        When retention has removed them, that position could not be told from one before records that were never read.
+        """
+        return (
+            inputs.positions != self._checkpointed and time.monotonic() - self._checkpointed_at >= _PASSED_CHECKPOINT_S
+        )
 
     async def _process(self, driver: Driver, batch: Sequence[Incoming]) -> Output:
         """What the whole batch leads to, worked out a slice at a time."""
@@ -187,6 +202,7 @@ class Lane:
 
     def _checkpoint(self, driver: Driver, inputs: Inputs) -> Out:
         standing = driver.standing()
+        self._checkpointed, self._checkpointed_at = dict(inputs.positions), time.monotonic()
         value = encode(
             Checkpoint(
                 stage=self.stage.name,

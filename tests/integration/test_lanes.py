@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
+from aiokafka.admin import RecordsToDelete
+from aiokafka.structs import TopicPartition
 
 from schemas.state import Checkpoint
 from services.domain.records import Incoming, Out, Output, Standing
@@ -102,6 +104,47 @@ def test_a_transaction_aborted_half_way_is_invisible(broker: str, pipeline_name:
             await until(lambda: has(broker, target, 10))
         assert await committed(broker, target) == expected(10)
         await asyncio.gather(half.stop(), return_exceptions=True)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("aborted", [False, True])
+def test_a_log_emptied_behind_its_last_record_is_gone_on_with(broker: str, pipeline_name: str, aborted: bool) -> None:
+    """What retention has left of a log that was read to its end, markers and aborted records included, is not missed.
+
+    The last batch is as large as one may be: it was fetched without the marker behind it.
+    """
+
+    async def run() -> None:
+        stage = await make_stage(broker, pipeline_name, PARTITIONS, max_batch=10)
+        source, target = f"{pipeline_name}.events.raw", f"{pipeline_name}.events.clean"
+        producer = clients.transactional_producer(stage.settings, f"{pipeline_name}.before")
+        await producer.start()
+        await producer.begin_transaction()
+        for value in values(0, 10):
+            await producer.send(source, value, partition=0)
+        await producer.commit_transaction()
+
+        async def checkpointed() -> bool:
+            found = await checkpoints.last(stage.settings, stage.state_topic, 0, stage.checkpoint_key(0))
+            return found is not None and found.inputs[source] == (await readback.bounds(stage.settings, source, 0))[1]
+
+        async with running(stage):
+            await until(lambda: has(broker, target, 10))
+            if aborted:
+                await until(checkpointed)
+                await producer.begin_transaction()
+                await producer.send_and_wait(source, b"never", partition=0)
+                await producer.abort_transaction()
+            await until(checkpointed)
+        await producer.stop()
+        end = (await readback.bounds(stage.settings, source, 0))[1]
+        async with clients.admin(stage.settings) as admin:
+            await admin.delete_records({TopicPartition(source, 0): RecordsToDelete(end)})
+        await produce(broker, source, values(10, 1))
+        async with running(stage):
+            await until(lambda: has(broker, target, 11))
+        assert await committed(broker, target) == expected(11)
 
     asyncio.run(run())
 
