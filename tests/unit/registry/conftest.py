@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from obstore.store import LocalStore, ObjectStore, from_url
 
 from services.registry.blobs import Blobs, open_blobs
 from services.registry.database import Database, open_database
+from tests.s3 import S3, s3_server
 from tests.unit.registry.serving import emptied, serving
 
 
@@ -22,9 +25,39 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     opened.close()
 
 
+@pytest.fixture(scope="session")
+def s3_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """The session's S3 server."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
 @pytest.fixture
-def blobs(tmp_path: Path) -> Blobs:
-    return open_blobs(str(tmp_path / "blobs"))
+def s3(s3_process: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
+    """The same, as this process's environment says where it is."""
+    for name, value in s3_process.env().items():
+        monkeypatch.setenv(name, value)
+    return s3_process
+
+
+@pytest.fixture(params=["folder", "s3"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where blobs lie: a folder of the test's own, or a bucket."""
+    if request.param == "folder":
+        return str(tmp_path / "blobs")
+    server: S3 = request.getfixturevalue("s3")
+    return f"s3://{server.bucket(secrets.token_hex(8))}/some/prefix"
+
+
+@pytest.fixture
+def blobs(location: str) -> Blobs:
+    return open_blobs(location)
+
+
+@pytest.fixture
+def store(location: str, blobs: Blobs) -> ObjectStore:  # noqa: ARG001 - which makes the folder
+    """The place of ``blobs``, as somebody else reaches it."""
+    return from_url(location) if "://" in location else LocalStore(location)
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ from typing import Any
 
 import httpx
 import msgspec
+import obstore
 import uvicorn
+from obstore.store import ObjectStore
 from sqlalchemy import text
 
 from services.domain.registry_api import NewVersion
@@ -49,6 +51,11 @@ def promote(client: httpx.Client, name: str, alias: str, version: int, **body: A
     return client.put(
         f"/api/v1/models/{name}/aliases/{alias}", json={"version": version, "reason": "decided by a test", **body}
     )
+
+
+def paths(store: ObjectStore) -> list[str]:
+    """What lies in a blob store, but for the file that shows that it can be written to."""
+    return sorted(found["path"] for page in obstore.list(store) for found in page if found["path"] != ".rivermill")
 
 
 @contextlib.contextmanager

@@ -11,19 +11,21 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+import obstore
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from obstore.store import ObjectStore
 
 from services.registry import outbox, reading
-from services.registry.blobs import Blobs, open_blobs
+from services.registry.blobs import Blobs
 from services.registry.database import Database, open_database
 from services.registry.publishing import publish
 from services.registry.refusals import Damaged
 from services.registry.settings import registry_settings
 from services.registry.tables import Base
 from services.runtime.settings import SettingsError
-from tests.unit.registry.serving import manifest
+from tests.unit.registry.serving import manifest, paths
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -58,14 +60,16 @@ def test_a_start_waits_for_who_makes_the_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"snapshoT", None])
-def test_altered_blob_is_never_returned(database: Database, blobs: Blobs, tmp_path: Path, damage: bytes | None) -> None:
+def test_altered_blob_is_never_returned(
+    database: Database, blobs: Blobs, store: ObjectStore, damage: bytes | None
+) -> None:
     """A blob that was cut, changed or removed in the store is an error that says so, never an answer."""
     publish(database, blobs, "flights", manifest(b"snapshot"), b"snapshot", actor="learner", now=AT)
-    (path,) = (found for found in (tmp_path / "blobs").rglob("*") if found.is_file())
+    (path,) = paths(store)
     if damage is None:
-        path.unlink()
+        obstore.delete(store, path)
     else:
-        path.write_bytes(damage)
+        obstore.put(store, path, damage)
     with pytest.raises(Damaged, match="missing from the blob store or was altered"):
         reading.snapshot(database, blobs, "flights", 1)
 
@@ -95,13 +99,6 @@ def test_the_databases_address_may_be_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "database").write_text("postgresql://ann:hunter2@db/registry\n")
     settings = registry_settings({"RIVERMILL_REGISTRY_DATABASE_FILE": str(tmp_path / "database")})
     assert settings.database == "postgresql://ann:hunter2@db/registry"
-
-
-@pytest.mark.parametrize("location", ["nowhere://x", "/proc/nothing/blobs"])
-def test_wrong_blob_store_is_one_clear_message(location: str) -> None:
-    """A blob store that cannot be used is a SettingsError that names the variable."""
-    with pytest.raises(SettingsError, match="RIVERMILL_BLOBS"):
-        open_blobs(location)
 
 
 def test_listening_for_others_needs_a_token() -> None:

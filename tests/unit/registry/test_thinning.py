@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from obstore.store import ObjectStore
 
 from services.domain.registry_api import SetAlias
 from services.registry import reading
@@ -19,7 +19,7 @@ from services.registry.publishing import publish
 from services.registry.refusals import Conflict, Thinned
 from services.registry.tables import THINNING, VersionRow
 from services.registry.thinning import kept, sweep
-from tests.unit.registry.serving import manifest
+from tests.unit.registry.serving import manifest, paths
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -49,7 +49,7 @@ def test_what_is_kept_is_nested_dense_and_few(newest: int, keep: int) -> None:
     assert len(now) <= keep + (keep / 2 + 1) * (newest / keep).__ceil__().bit_length()
 
 
-def test_old_versions_are_thinned_and_keep_their_rows(database: Database, blobs: Blobs, tmp_path: Path) -> None:
+def test_old_versions_are_thinned_and_keep_their_rows(database: Database, blobs: Blobs, store: ObjectStore) -> None:
     """A thinned version is still listed, its snapshot says how to rebuild it, and its blob is gone."""
     fill(database, blobs, 1, 20, keep=4)
     assert stored(database) == [1, 8, 12, 14, 16, 17, 18, 19, 20]
@@ -57,7 +57,7 @@ def test_old_versions_are_thinned_and_keep_their_rows(database: Database, blobs:
         reading.snapshot(database, blobs, "flights", 3)
     assert "offset 3" in refused.value.detail
     assert reading.snapshot(database, blobs, "flights", 8)[0] == b"8"
-    assert sum(path.is_file() for path in (tmp_path / "blobs").rglob("*")) == 9
+    assert len(paths(store)) == 9
 
 
 def test_what_somebody_decided_on_stays(database: Database, blobs: Blobs) -> None:
@@ -111,7 +111,7 @@ def test_thinned_version_cannot_be_pinned(database: Database, blobs: Blobs) -> N
         set_alias(database, "flights", "champion", SetAlias(3, "a test", live=False), actor="ann", now=AT)
 
 
-def test_thinning_that_was_interrupted_is_finished(database: Database, blobs: Blobs, tmp_path: Path) -> None:
+def test_thinning_that_was_interrupted_is_finished(database: Database, blobs: Blobs, store: ObjectStore) -> None:
     """A version marked by a process that died before it removed the blob is finished by the next sweep."""
     fill(database, blobs, 1, 3, keep=10)
     with database.writing() as session:
@@ -121,4 +121,4 @@ def test_thinning_that_was_interrupted_is_finished(database: Database, blobs: Bl
     with pytest.raises(Thinned):
         reading.snapshot(database, blobs, "flights", 2)
     assert sweep(database, blobs, "flights") == 1
-    assert sum(path.is_file() for path in (tmp_path / "blobs").rglob("*")) == 2
+    assert len(paths(store)) == 2
