@@ -150,9 +150,11 @@ def test_every_variable_is_known_and_every_setting_valid(overlay, name, tmp_path
 
 def test_an_unknown_variable_would_be_found():
     """What is known is what the documentation lists for services and registry, and not just anything."""
-    listed = set(_VARIABLE.findall((ROOT / "docs" / "operating.md").read_text()))
-    of_the_command = {"RIVERMILL_CACHE_DIR", "RIVERMILL_MAVEN_URL"}
-    assert {name for name in known() if not name.endswith("_FILE")} == listed - of_the_command
+    listed, from_code = (
+        {name for name in names if not name.endswith("_FILE")}
+        for names in (_VARIABLE.findall((ROOT / "docs" / "operating.md").read_text()), known())
+    )
+    assert from_code == listed - {"RIVERMILL_CACHE_DIR", "RIVERMILL_MAVEN_URL"}  # these are the command's
     assert "RIVERMILL_SIGNING_KEY_FILE" in known()
     assert "RIVERMILL_BROKER_FILE" not in known()
 
