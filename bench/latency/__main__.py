@@ -20,7 +20,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
-import uvloop
 
 from bench import kafka, results, ten
 from bench.latency import report
@@ -212,7 +211,7 @@ def main() -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells of topics that are not there yet
     with tempfile.TemporaryDirectory(prefix="rivermill-bench-") as folder:
         try:
-            return uvloop.run(run(wanted, Path(folder)))
+            return asyncio.run(run(wanted, Path(folder)))
         except (BrokerError, LatencyError) as error:
             sys.exit(f"error: {error}")
 
