@@ -62,7 +62,7 @@ class Served:
         self._row_wanted = len(linear) < len(alike)
         self._challengers = [
             (
-                linear.index(part.model) if part in alike and part.model in linear else 0,
+                linear.index(part.model) if part.columns is champion.columns and part.model in linear else 0,
                 part.columns, part.model, part.ref.candidate, part.ref.version, part.ref.examples_offset,
             )
             for part in challengers

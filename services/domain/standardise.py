@@ -22,8 +22,7 @@ the list, and raises KeyError or ValueError for features or rows that are not of
 @lru_cache(maxsize=64)
 def standardise(numbers: tuple[str, ...], encodings: tuple[tuple[str, int], ...]) -> Standardise:
     """The function for these numbers and these encodings (name, length of a row); dense columns in that order."""
-    width = numbers_and_encoded(numbers, encodings)
-    lines = [*column_lines(len(numbers), encodings), f"return {unpacked('z', 0, width)}"]
+    lines = [*column_lines(len(numbers), encodings), f"return {unpacked('z', 0, width_of(numbers, encodings))}"]
     source = "\n    ".join(["def dense(features, encoded, means, inverse, missing):", *lines])
     scope = column_scope(numbers)
     exec(compile(source, f"<{__name__}>", "exec"), scope)  # noqa: S102 - the text holds numbers and quoted names only
@@ -31,7 +30,7 @@ def standardise(numbers: tuple[str, ...], encodings: tuple[tuple[str, int], ...]
     return function
 
 
-def numbers_and_encoded(numbers: Sequence[str], encodings: Iterable[tuple[str, int]]) -> int:
+def width_of(numbers: Sequence[str], encodings: Iterable[tuple[str, int]]) -> int:
     """How many dense columns there are."""
     return len(numbers) + sum(length for _, length in encodings)
 

@@ -1,7 +1,7 @@
 """Scoring linear models that have the same columns in one pass, by a function written for their plan.
 
-It does what :meth:`Columns.row` and :meth:`Linear.score` do, to the bit, without the objects between them: ten numbers and
-one model take 1.0 µs in place of 1.9.
+It does what :meth:`Columns.row` and :meth:`Linear.score` do, to the bit, without the objects between them: with ten numbers
+and one model scoring's core takes 4.2 µs an event in place of 4.8.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from services.domain.columns import Columns
 from services.domain.linear import CERTAIN, Linear
 from services.domain.plan import Encoded, Features
-from services.domain.standardise import column_lines, column_scope, numbers_and_encoded, unpacked
+from services.domain.standardise import column_lines, column_scope, unpacked, width_of
 
 Scores = Callable[[Features, Encoded], list[float]]
 """One score a model, in their order. For features of another plan, or weights that do not reach all columns, it raises
@@ -33,7 +33,7 @@ def together(columns: Columns, models: Sequence[Linear]) -> Scores:
 def _maker(
     numbers: tuple[str, ...], encodings: tuple[tuple[str, int], ...], binary: tuple[bool, ...]
 ) -> Callable[..., Any]:
-    width = numbers_and_encoded(numbers, encodings)
+    width = width_of(numbers, encodings)
     lines = ["missing = [column(key(features), other) for key, column, other in fields]"]
     lines += column_lines(len(numbers), encodings)
     for number, logistic in enumerate(binary):
