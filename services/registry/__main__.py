@@ -71,6 +71,11 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._ending = Ending()
 
+    def leave(self) -> None:
+        """End without a signal."""
+        self._ending.begin()
+        self.should_exit = True
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The time begins with the signal."""
         self._ending.begin()
@@ -83,7 +88,8 @@ def run(settings: RegistrySettings) -> int:
 
     def fail() -> None:
         nonlocal failed
-        failed, server.should_exit = True, True
+        failed = True
+        server.leave()
 
     server = Server(server_config(application(settings, fail), settings))
     structlog.get_logger().info("registry starts", url=f"http://{settings.host}:{settings.port}")

@@ -65,6 +65,16 @@ def test_a_task_that_never_ends_keeps_no_process(tmp_path: Path) -> None:
     assert "ended by force" in (tmp_path / "log").read_text(encoding="utf-8")
 
 
+def test_nor_does_it_when_another_task_has_failed(tmp_path: Path) -> None:
+    """Nobody sends a signal then: the time begins with the failure."""
+    command = [sys.executable, "-m", "tests.unit.registry.stubborn", "--port", "0"]
+    env = environment(tmp_path, FOLLOWER_FAILS="1")
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 1
+    assert "a task of the registry failed" in ended.stderr
+    assert "ended by force" in ended.stderr
+
+
 def test_a_lost_cancellation_is_repeated() -> None:
     """A task that swallows the first one ends by the second."""
 
