@@ -68,6 +68,11 @@ class Served:
             for part in challengers
         ]  # fmt: skip
 
+    @property
+    def challengers(self) -> int:
+        """How many are scored beside the champion."""
+        return len(self._challengers)
+
     def key(self) -> object:
         """Equal for two that serve the same: the states of champion and challengers, and the encodings' offset."""
         return self._key

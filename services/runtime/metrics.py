@@ -55,6 +55,7 @@ STALENESS_SECONDS = Gauge(
 STALENESS_SECONDS.set(nan)
 SERVED_VERSION = Gauge("rivermill_served_version", "Version of the champion that is served", ("candidate",))
 SERVED_OFFSET = Gauge("rivermill_served_examples_offset", "examples_offset of the champion that is served")
+SERVED_CHALLENGERS = Gauge("rivermill_served_challengers", "Challengers that are scored beside the champion")
 SERVED_MODEL = Gauge(
     "rivermill_served_model_info",
     "1 for the champion that is served: its candidate, whether it is pinned to one version, the spec it was chosen under",

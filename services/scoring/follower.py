@@ -234,6 +234,7 @@ class Follower:
         metrics.SERVED_VERSION.clear()
         metrics.SERVED_VERSION.labels(ref.candidate).set(ref.version)
         metrics.SERVED_OFFSET.set(ref.examples_offset)
+        metrics.SERVED_CHALLENGERS.set(served.challengers)
         metrics.SERVED_MODEL.clear()
         metrics.SERVED_MODEL.labels(ref.candidate, str(not champion.live).lower(), champion.spec).set(1)
 

@@ -27,6 +27,7 @@ from tests.integration.pipelines import Pipeline, until
 FLIGHTS = Path("examples/flights/pipeline.toml")
 SERVICES = ("registry", "cleaning", "scoring", "learner")
 _SERVED = re.compile(r"^rivermill_served_examples_offset (\S+)$", re.MULTILINE)
+_CHALLENGED = re.compile(r"^rivermill_served_challengers 1\.0$", re.MULTILINE)
 
 
 def soiled(count: int) -> list[Send]:
@@ -67,6 +68,10 @@ class Feed:
         self._producer, self._checkpoints, self._client = producer, checkpoints, client
         self._sent = {"events": 0, "labels": 0}
         self._learned, self._served = 0, 0.0
+
+    async def challenged(self) -> bool:
+        """Whether the challenger is served, too: it is published after the champion, and a backtest has both at once."""
+        return _CHALLENGED.search((await self._client.get(self._metrics)).text) is not None
 
     async def send(self, send: Send) -> None:
         stream = f"{send.kind}s"
@@ -122,6 +127,7 @@ def test_live_predictions_are_those_of_the_backtest(
 
         async def scenario() -> list[Prediction]:
             async with feed(pipeline) as feeding:
+                await until(feeding.challenged, "the challenger to be served beside the champion")
                 for send in sends:
                     await feeding.send(send)
             return await pipeline.decoded("predictions", Prediction)
