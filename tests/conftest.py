@@ -42,6 +42,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     return OneBroker(config, log)
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Name what failed once more, a line each: where CI is set, pytest's own summary repeats whole comparisons."""
+    for report in [*terminalreporter.getreports("failed"), *terminalreporter.getreports("error")]:
+        terminalreporter.write_line(f"{report.outcome}: {report.nodeid} ({report.when})", red=True)
+
+
 @pytest.fixture(autouse=True)
 def logs_as_they_are() -> None:
     """No test is told less for another one, before it, having run a command, which quiets the logs of its process."""
