@@ -13,6 +13,8 @@ CHOSEN_FROM = range(20_000, 32_768)
 One that a connection may be given can be taken while what listened there is started again.
 """
 _TRIES = 100
+_chosen: set[int] = set()
+"""By this process so far. Each is chosen once: it is listened on a while later, and would be free until then."""
 
 
 def bound(port: int = 0) -> socket.socket:
@@ -20,8 +22,12 @@ def bound(port: int = 0) -> socket.socket:
     if port:
         return _bound(port, reuse=True)
     for _ in range(_TRIES):
-        with suppress(OSError):
-            return _bound(secrets.choice(CHOSEN_FROM))
+        choice = secrets.choice(CHOSEN_FROM)
+        if choice not in _chosen:
+            with suppress(OSError):
+                listener = _bound(choice)
+                _chosen.add(choice)
+                return listener
     return _bound(0)
 
 

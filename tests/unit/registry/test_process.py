@@ -17,6 +17,7 @@ import httpx
 import pytest
 import stamina
 
+from services.cli.loopback import free_port
 from services.registry.app import end
 
 COMMAND = [sys.executable, "-m", "services.registry"]
@@ -31,8 +32,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 def running(
     folder: Path, log: int = subprocess.DEVNULL, module: str = "services.registry", **env: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", module, "--port", str(port)]
     process = subprocess.Popen(command, env=environment(folder, **env), stderr=log)
     try:
