@@ -116,6 +116,11 @@ async def decide(watched: Observed) -> None:
     name = watched.name
     served = 'rivermill_served_model_info{pipeline="$pipeline", candidate="logistic-sgd", '
     async with watched.pipeline.registry() as client:
+
+        async def both() -> bool:
+            return {CHAMPION, CHALLENGER} <= (await client.aliases(name)).keys()
+
+        await until(both, "the challenger, which is published after the champion")
         aliases = await client.aliases(name)
         first, second = aliases[CHAMPION].version, aliases[CHALLENGER].version
         await watched.seen('rivermill_prequential{candidate="logistic", metric="examples"} > 50')
