@@ -18,7 +18,7 @@ from services.cli.loopback import HOST, free_port
 PINS = Path(__file__).parent / "s3proxy-jars.sha256"
 """Those of S3Proxy's dependencies that it needs for a folder: no cloud's client is among them, nor a log library."""
 _IDENTITY, _SECRET = "the-registry", "the-registrys-secret"
-_START_S, _STOP_S = 30.0, 5.0
+_START_S, _STOP_S = 60.0, 5.0
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ async def committed(broker: str, topic: str, partition: int = 0) -> list[bytes]:
     ]
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     """Wait for a condition; TimeoutError if it does not come true."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - what is waited for happens in Kafka

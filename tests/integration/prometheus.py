@@ -18,7 +18,7 @@ from services.cli.watchdog import Watchdog
 from tests.debian import program
 from tests.observability import CONFIGURATION, RULES
 
-_START_S = 20
+_START_S = 60
 Labels = dict[str, str]
 
 

@@ -30,7 +30,7 @@ CONSOLE = {
 TOOLS = Path(__file__).parent / "kafka-tools-jars.sha256"
 PAGE = "clients.md"
 SECTIONS = ("## aiokafka", "## confluent-kafka", "## Kafka's console tools", "## kcat")
-WITHIN = 30
+WITHIN = 60
 LABELLED = {"A-1001": "true", "A-1010": "false"}
 REFUSED = "A-1012"
 

@@ -69,7 +69,7 @@ class Observed:
         async def there() -> bool:
             return bool(self.series(expr))
 
-        await until(there, expr, within=30)
+        await until(there, expr)
 
 
 @pytest.fixture(scope="module")

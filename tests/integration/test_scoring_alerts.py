@@ -52,7 +52,7 @@ def test_an_alert_that_a_fenced_lane_could_not_commit_is_told(broker: str, pipel
         assert not await alerts()
         lane = Lane(stage, 0)
         running = asyncio.create_task(lane.run())
-        await until(told, "the alert", 20)
+        await until(told, "the alert")
         lane.stop()
         await running
         (opened,) = await alerts()

@@ -18,6 +18,8 @@ from tests.unit.registry import lived
 from tests.unit.registry.serving import serving
 
 TOKEN = "a-long-secret"
+WAIT_MS = 60_000
+"""What comes at once comes late on a busy machine."""
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -78,7 +80,7 @@ def registry(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     lived.tell(broker, "flights", list(lived.alerts("flights")), list(lived.summaries(60)))
     with serving(tmp_path_factory.mktemp("pages"), env) as client:
         lived.publish(client, "flights", 12, bearer)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while (
             "wind: share" not in client.get(f"{MODEL}/incidents").text
             or "wind" not in client.get(f"{MODEL}/fields").text
@@ -93,6 +95,7 @@ def browser(registry: httpx.Client) -> Iterator[Browser]:  # noqa: ARG001 - what
     path = chromium()
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        expect.set_options(timeout=WAIT_MS)
         yield started
         started.close()
 
@@ -122,7 +125,7 @@ def context(browser: Browser, registry: httpx.Client, request: pytest.FixtureReq
     """A browser's window of its own, with the test's ``options``; nothing may be asked of another host, none complained."""
     options = getattr(request, "param", {})
     opened = browser.new_context(base_url=str(registry.base_url), **options)
-    opened.set_default_timeout(10_000)
+    opened.set_default_timeout(WAIT_MS)
     seen = Seen(opened)
     seen.expected.add("status of 404")  # Chromium notes the page that is not there
     yield opened

@@ -146,5 +146,5 @@ def run(module: Sequence[str], env: Mapping[str, str], given: str = "") -> subpr
     """Run one of the project's modules to its end."""
     return subprocess.run(
         [sys.executable, "-m", *module], env={**os.environ, **env}, input=given, capture_output=True, text=True,
-        timeout=30, check=False,
+        timeout=60, check=False,
     )  # fmt: skip

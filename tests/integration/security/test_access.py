@@ -92,7 +92,7 @@ def test_what_is_not_in_the_table_cannot_be_read(pipeline: Pipeline, secured: Se
     deployment = reached(pipeline.deployment, secured.env(role))
 
     async def read() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async for record in follow.records(deployment.settings, deployment.topic(stream), last=None, follow=False):
                 raise AssertionError(record)
 
@@ -207,5 +207,5 @@ def test_access_that_is_taken_away_ends_a_service(secured: Secured, tmp_path: Pa
         clean = superuser.topic("events.clean")
         asyncio.run(forbid(superuser.settings, [it for it in entries if it.name == clean and "Write" in it.operations]))
         asyncio.run(work())
-        assert pipeline.processes["cleaning"].running.wait(timeout=30) == 2, pipeline.last_words("cleaning")
+        assert pipeline.processes["cleaning"].running.wait(timeout=60) == 2, pipeline.last_words("cleaning")
         assert f"Write on topic {clean}" in pipeline.last_words("cleaning")
