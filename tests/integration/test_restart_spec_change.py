@@ -111,6 +111,25 @@ def test_an_edited_file_continues_the_same_model(pipeline: Pipeline) -> None:
     asyncio.run(scenario())
 
 
+def test_a_start_leaves_no_offsets_behind(pipeline: Pipeline) -> None:
+    """Each start has a group of its own on the control topics; having read them, it has committed nothing."""
+
+    async def committed() -> list[dict[Any, Any]]:
+        async with clients.admin(pipeline.deployment.settings) as admin:
+            groups = [name for name, _ in await admin.list_consumer_groups()]
+            own = [name for name in groups if re.fullmatch(rf"{pipeline.deployment.name}\.\w+\.[0-9a-f]{{32}}", name)]
+            return [await admin.list_consumer_group_offsets(name) for name in own]
+
+    found: list[dict[Any, Any]] = []
+
+    async def all_have_joined() -> bool:
+        found[:] = await committed()
+        return len(found) >= len(SERVICES)
+
+    asyncio.run(until(all_have_joined, "a group of each process"))  # while they run: Kafka forgets empty groups
+    assert not any(found)
+
+
 def test_a_change_of_meaning_is_refused(pipeline: Pipeline, tmp_path: Path) -> None:
     """Under a file that would give the log another meaning no service starts, each says why, and `up` starts nothing."""
     controls = asyncio.run(pipeline.totals())["train"]["controls"]
@@ -137,17 +156,3 @@ def test_a_change_of_meaning_is_refused(pipeline: Pipeline, tmp_path: Path) -> N
         asyncio.run(up())
     assert not supervisor.children
     assert asyncio.run(pipeline.totals())["train"]["controls"] == controls
-
-
-def test_a_start_leaves_no_offsets_behind(pipeline: Pipeline) -> None:
-    """Each start has a group of its own on the control topics; having read them, it has committed nothing."""
-
-    async def committed() -> list[dict[Any, Any]]:
-        async with clients.admin(pipeline.deployment.settings) as admin:
-            groups = [name for name, _ in await admin.list_consumer_groups()]
-            own = [name for name in groups if re.fullmatch(rf"{pipeline.deployment.name}\.\w+\.[0-9a-f]{{32}}", name)]
-            return [await admin.list_consumer_group_offsets(name) for name in own]
-
-    found = asyncio.run(committed())
-    assert len(found) >= len(SERVICES)
-    assert not any(found)
