@@ -27,6 +27,10 @@ _BESIDE = ("tests/faults/", "tests/integration/test_cli.py", "tests/journeys/")
 """Half of the time that tests on a broker take; most of these start one of their own."""
 
 
+_RETENTION = {"log.retention.check.interval.ms": str(24 * 3600 * 1000)}
+"""Tests delete what retention would: its own look, every five minutes, may come before a record of theirs is read."""
+
+
 class OneBroker(LoadScopeScheduling):  # the library's scheduler by groups is at odds with pytest 9.2
     """With `-n 2` a process runs the tests on its broker one after the other, and another one those beside."""
 
@@ -57,7 +61,7 @@ def logs_as_they_are() -> None:
 @pytest.fixture(scope="session")
 def embedded_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """The session's Apache Kafka, started for the first test that asks; if it cannot start, those tests fail."""
-    broker = Broker(tmp_path_factory.mktemp("broker"))
+    broker = Broker(tmp_path_factory.mktemp("broker"), extra_properties=_RETENTION)
     try:
         broker.start()
     except BrokerError as error:

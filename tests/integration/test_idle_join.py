@@ -57,7 +57,7 @@ async def feed(deployment: Deployment, predictions: str = "", labels: str = "", 
 
 
 async def emptied(deployment: Deployment) -> None:
-    """What retention does to these logs when nothing has come for long: the broker's own looks are minutes apart."""
+    """What retention does to these logs when nothing has come for long."""
     places = [TopicPartition(deployment.topic(stream), 0) for stream in LOGS]
     ends = [(await readback.bounds(deployment.settings, place.topic, 0))[1] for place in places]
     async with clients.admin(deployment.settings) as admin:
