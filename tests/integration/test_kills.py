@@ -24,7 +24,7 @@ from tests.integration.load import Load
 from tests.integration.pipelines import PARTITIONS, Pipeline, file, fresh_name, send, until
 from tests.integration.refolding import read_version, refolded
 
-EVENTS = 25_000
+EVENTS, MORE = 25_000, 5_000
 AT = (0.02, 0.1, 0.2, 0.3, 0.4)
 """The share of the events that a service has read when it is killed."""
 READS = {
@@ -45,29 +45,40 @@ def pipeline(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 async def killed_while_it_works(pipeline: Pipeline, service: str, stream: Load) -> None:
-    """Feed the whole stream, and kill the service five times at so many of its events."""
-    deployment = pipeline.deployment
+    """Feed the whole stream, and kill the service five times at so many of its events: in the midst of what it has.
+
+    One that was through before it was killed gets more events, and is killed among these.
+    """
     stage, total = READS[service]
-    async with Checkpoints(deployment) as reader:
+    async with Checkpoints(pipeline.deployment) as reader:
 
         async def read() -> int:
             return stage_totals(await reader.refresh())[stage].get(total, 0)
 
-        began = await read()
-        events, labels = stream.portion(EVENTS)
-        await send(deployment, deployment.topic("events.raw"), events)
-        await send(deployment, deployment.topic("labels.raw"), labels + stream.rest())
-        for share in AT:
-            target = began + int(share * EVENTS)
-
-            async def reached(at: int = target) -> bool:
-                return await read() > at
+        async def killed_at(target: int) -> bool:
+            async def reached() -> bool:
+                return await read() > target
 
             await until(reached, f"{stage} to have read {target}; {pipeline.last_words(service)}")
             pipeline.kill(service)
             pipeline.restart(service)
-            assert await read() < began + EVENTS, "it had nothing left to do when it was killed"
+            return await read() < fed
+
+        began = await read()
+        fed = began + await feed(pipeline, stream, EVENTS)
+        for share in AT:
+            target = began + int(share * EVENTS)
+            while not await killed_at(target):
+                target, fed = fed, fed + await feed(pipeline, stream, MORE)
+    await send(pipeline.deployment, pipeline.deployment.topic("labels.raw"), stream.rest())
     pipeline.wait_ready(service)
+
+
+async def feed(pipeline: Pipeline, stream: Load, count: int) -> int:
+    events, labels = stream.portion(count)
+    await send(pipeline.deployment, pipeline.deployment.topic("events.raw"), events)
+    await send(pipeline.deployment, pipeline.deployment.topic("labels.raw"), labels)
+    return count
 
 
 @pytest.mark.parametrize("service", list(READS))
