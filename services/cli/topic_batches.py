@@ -18,7 +18,8 @@ Keyed = tuple[bytes | None, bytes]
 _BATCH_BYTES = 512 * 1024
 _MAX_REQUEST_BYTES = 12 * 1024 * 1024
 _IN_FLIGHT = 64
-_TOPIC_TIMEOUT_S = 5.0
+_TOPIC_TIMEOUT_S, _AGAIN_S = 5.0, 0.1
+"""How long one that was just made may be unknown to the broker, and how soon it is asked again."""
 
 
 class ProduceError(RuntimeError):
@@ -65,14 +66,15 @@ class TopicBatches:
         self._unanswered: deque[asyncio.Future[Any]] = deque()
 
     async def open(self) -> None:
-        """Look up the topic's partitions; ProduceError if it is not there."""
-        try:
-            found = await asyncio.wait_for(self._producer.partitions_for(self._topic), _TOPIC_TIMEOUT_S)
-        except (TimeoutError, KafkaError) as error:
-            raise ProduceError(
-                f"there is no topic {self._topic!r} on the broker, or it may not be written to: make a pipeline's topics "
-                "with `rivermill topics PIPELINE.toml --create`"
-            ) from error
+        """Look up the topic's partitions; ProduceError if it is not there, which only the broker's answer can say."""
+        client, deadline = self._producer.client, time.monotonic() + _TOPIC_TIMEOUT_S
+        client.add_topic(self._topic)
+        answered = await client.force_metadata_update()
+        while not (found := client.cluster.partitions_for_topic(self._topic)):
+            if time.monotonic() >= deadline:
+                raise self._not_found() if answered else self._not_answered()
+            await asyncio.sleep(_AGAIN_S)
+            answered = await client.force_metadata_update()
         self._count = len(found)
 
     async def send(self, records: Sequence[Keyed]) -> None:
@@ -113,6 +115,15 @@ class TopicBatches:
                 await self._unanswered.popleft()
             except KafkaError as error:
                 raise self._refused(error) from error
+
+    def _not_found(self) -> ProduceError:
+        return ProduceError(
+            f"there is no topic {self._topic!r} on the broker, or it may not be written to: make a pipeline's topics "
+            "with `rivermill topics PIPELINE.toml --create`"
+        )
+
+    def _not_answered(self) -> ProduceError:
+        return ProduceError(f"the broker does not say whether there is a topic {self._topic!r}: check that it runs")
 
     def _refused(self, error: KafkaError) -> ProduceError:
         large = isinstance(error, MessageSizeTooLargeError | RecordTooLargeError)

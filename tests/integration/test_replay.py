@@ -18,6 +18,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from examples.flights.data import flights
 from examples.flights.dirt import Send, soil
 from examples.flights.replay import Replay
+from services.cli import topic_batches
+from services.cli.broker import Broker
 from services.cli.produce import produce
 from services.cli.topic_batches import ProduceError
 from services.domain.murmur import partition
@@ -184,6 +186,31 @@ def test_a_topic_or_a_file_that_is_not_there_is_told(broker: str, produce_to: Pr
         asyncio.run(produce(os.devnull, "nobody", {"bootstrap_servers": broker}))
     with pytest.raises(ProduceError, match=r"nowhere.csv: cannot be read"):
         produce_to("nowhere.csv")
+
+
+def test_a_broker_that_answers_late_has_the_topic_all_the_same(
+    embedded_broker: Broker, pipeline_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That a topic is not there is said by the broker, and not by the time that it takes to answer."""
+
+    async def scenario() -> None:
+        address = embedded_broker.address
+        await make_topics(address, pipeline_name)
+        producers = [await topic_batches.started({"bootstrap_servers": address}) for _ in range(2)]
+        first, second = (topic_batches.TopicBatches(each, pipeline_name) for each in producers)
+        await first.open()  # the broker knows it
+        monkeypatch.setattr(topic_batches, "_TOPIC_TIMEOUT_S", 0.1)
+        embedded_broker.pause()
+        try:
+            opening = asyncio.create_task(second.open())
+            await asyncio.wait([opening], timeout=0.5)
+        finally:
+            embedded_broker.resume()
+        await opening
+        for each in producers:
+            await each.stop()
+
+    asyncio.run(scenario())
 
 
 def test_a_record_that_is_too_large_is_told(produce_to: Produce, tmp_path: Path) -> None:
