@@ -166,7 +166,7 @@ def test_no_broker_outlives_a_killed_parent(tmp_path: Path) -> None:
     )
     assert parent.stdout is not None
     address = parent.stdout.readline().strip()
-    assert answers(address)
+    wait_for(lambda: answers(address))
     os.kill(parent.pid, signal.SIGKILL)
     parent.communicate()
     wait_for(lambda: not in_use(tmp_path / "kafka"))
@@ -183,7 +183,7 @@ def test_a_background_broker_is_found_and_stopped(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
         for _ in range(2)
     )
-    assert answers(first.stdout.strip())
+    wait_for(lambda: answers(first.stdout.strip()))
     assert again.stdout == first.stdout
     assert broker_background.address(tmp_path) == first.stdout.strip()
     assert broker_background.stop(tmp_path)
