@@ -184,7 +184,7 @@ class Pipeline:
             self.start(service)
         self.wait_ready()
 
-    def wait_ready(self, *names: str, within: float = 90) -> None:
+    def wait_ready(self, *names: str, within: float = 150) -> None:
         """Wait until these processes (all, if none is named) answer that they are ready."""
         deadline = time.monotonic() + within
         waiting = set(names or self.processes)
@@ -232,7 +232,7 @@ class Pipeline:
         """The totals of every stage, as checkpointed now."""
         return stage_totals(await checkpoints(self.deployment))
 
-    async def settle(self, within: float = 60) -> Account:
+    async def settle(self, within: float = 120) -> Account:
         """Wait until every equation of the account holds, and draw it up; the test fails if some never does."""
         produced = await offsets_produced(self.deployment)
         drawn = account(self.deployment.name, await self.totals(), produced)

@@ -65,7 +65,7 @@ class Shop:
                 except httpx.HTTPError:
                     return False
 
-            await until(all_are, f"{names} to be ready", 90)
+            await until(all_are, f"{names} to be ready", 150)
 
     async def lanes(self, name: str) -> float:
         """How many a process has; none once it is gone."""
