@@ -32,10 +32,12 @@ def test_every_client_works_as_somebody_of_its_own(pipeline: Pipeline) -> None:
             totals = await pipeline.totals()
             return totals["train"]["examples"] > 0 and totals["summarise"]["predictions"] == EVENTS
 
+        async def published() -> bool:
+            return bool(await pipeline.records("parameters") and await pipeline.records("models"))
+
         await until(predicted, f"a prediction of every event; {pipeline.last_words('scoring')}")
         await until(learned_and_watched, f"labels learned; {pipeline.last_words('learner')}")
-        assert await pipeline.records("parameters"), "no live parameters"
-        assert await pipeline.records("models"), "the registry published nothing"
+        await until(published, f"live parameters and decisions; {pipeline.last_words('learner')}")
 
     asyncio.run(done())
 
