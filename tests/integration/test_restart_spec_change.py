@@ -22,6 +22,7 @@ from tests.integration.pipelines import Pipeline, file, fresh_name, send, until
 from tests.integration.refolding import read_version, refolded
 
 SERVICES = ("cleaning", "scoring", "learner", "drift")
+CANDIDATES = ("first", "second", "third")
 WIND = """
 [features.wind]
 type = "number"
@@ -90,12 +91,19 @@ def test_an_edited_file_continues_the_same_model(pipeline: Pipeline) -> None:
         assert train["controls"] == 2
         assert train["examples"] > learned + 900
         spec = pipeline.deployment.spec_hash
-        for candidate in ("first", "second", "third"):
+
+        async def published() -> bool:
+            async with pipeline.registry() as registry:
+                pages = [await registry.versions(pipeline.deployment.name, candidate=it, limit=1) for it in CANDIDATES]
+            found = [await read_version(pipeline, version) for page in pages for version in page.items]
+            return len(found) == len(CANDIDATES) and all(it.manifest.examples > learned for it in found)
+
+        await until(published, "a version of each candidate that has learned under the new file")
+        for candidate in CANDIDATES:
             version = await newest(pipeline, candidate)
             assert (version.log_id, version.spec) == (before.log_id, spec)
-            published, again = (await read_version(pipeline, version)).manifest, await refolded(pipeline, version)
-            assert (published.canaries, published.examples) == (again.canaries, again.examples)
-            assert published.examples > learned
+            made, again = (await read_version(pipeline, version)).manifest, await refolded(pipeline, version)
+            assert (made.canaries, made.examples) == (again.canaries, again.examples)
         clean = [it for it in await pipeline.decoded("events.clean", CleanEvent) if it.spec == spec]
         assert len(clean) == 1500
         assert {it.features["wind"] for it in clean} == {12.5}
