@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,10 @@ def test_the_command_authenticates(pipeline: Pipeline, secured: Secured) -> None
 
 @dataclass(frozen=True)
 class Refused:
-    """What is wrong with a service's environment, and words that its one line must have."""
+    """What is wrong with a service's environment, and words that its one line must have.
+
+    ``within_s`` is how long it may take; where that is little, what any start takes is not counted.
+    """
 
     says: Sequence[str]
     change: Mapping[str, str]
@@ -71,11 +75,11 @@ REFUSED = {
     "wrong-password": Refused(
         [f"refuses the user '{USER}'", "RIVERMILL_SASL_PASSWORD"],
         {"RIVERMILL_SASL_PASSWORD": "wrong-secret"},
-        within_s=5,
+        within_s=4,
     ),
     "unknown-user": Refused(["refuses the user 'nobody'"], {"RIVERMILL_SASL_USERNAME": "nobody"}),
     "other-mechanism": Refused(["RIVERMILL_SASL_MECHANISM"], {"RIVERMILL_SASL_MECHANISM": "PLAIN"}),
-    "unknown-authority": Refused(["RIVERMILL_SSL_CAFILE"], {"RIVERMILL_SSL_CAFILE": "other.pem"}, within_s=5),
+    "unknown-authority": Refused(["RIVERMILL_SSL_CAFILE"], {"RIVERMILL_SSL_CAFILE": "other.pem"}, within_s=4),
     "system-authorities": Refused(["RIVERMILL_SSL_CAFILE"], {"RIVERMILL_SSL_CAFILE": ""}),
     "another-host": Refused(
         ["not valid for 'localhost'", "RIVERMILL_BROKER"], {"RIVERMILL_BROKER": "localhost:{port}"}
@@ -108,14 +112,21 @@ def test_who_is_refused_is_told_why_in_one_line(secured: Secured, tmp_path: Path
     wrong = REFUSED[case]
     env = environment(secured, wrong, tmp_path)
     (tmp_path / "pipeline.toml").write_text(file(fresh_name("refused")), encoding="utf-8")
-    began = time.monotonic()
-    ended = run(["services.cleaning", "--pipeline", str(tmp_path / "pipeline.toml")], env)
-    took = time.monotonic() - began
+    ended, took = timed(["services.cleaning", "--pipeline", str(tmp_path / "pipeline.toml")], env)
+    if wrong.within_s < ADMIN_ANSWER_MS / 1000:
+        took -= timed(["services.cleaning", "--pipeline", "nowhere.toml"], env)[1]
     assert ended.returncode == 2, ended.stderr
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
     assert all(words in ended.stderr for words in wrong.says), ended.stderr
     assert not any(secret in ended.stderr + ended.stdout for secret in (PASSWORD, "wrong-secret", KEY))
     assert took < wrong.within_s, f"took {took:.1f} s: it waited for an answer"
+
+
+def timed(module: Sequence[str], env: Mapping[str, str]) -> tuple[subprocess.CompletedProcess[str], float]:
+    """Run a module, and say how long that took."""
+    began = time.monotonic()
+    ended = run(module, env)
+    return ended, time.monotonic() - began
 
 
 def environment(secured: Secured, wrong: Refused, folder: Path) -> dict[str, str]:
