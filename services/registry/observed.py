@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from services.registry.limits import Limiter, client_of
 from services.registry.metrics import REQUEST_SECONDS, REQUESTS
@@ -44,29 +44,36 @@ class Observed:
         self._refusals = Limiter(_LINES_A_SECOND, _LINES_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on and look at its answer."""
+        """Pass a request on and look at its answer; who has got that finds it in log and metrics."""
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
         begun = time.perf_counter()
-        status = 500
+        status, noted = 500, False
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, noted
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
+            elif message["type"] == "http.response.body" and not message.get("more_body"):
+                noted = True
+                self._note(scope, status, time.perf_counter() - begun)
             await send(message)
 
         try:
             await self._app(scope, receive, answer)
         finally:
-            route = scope.get("path_template") or "unmatched"
-            method = str(scope["method"]) if scope["method"] in _METHODS else "other"
-            REQUESTS.labels(method, route, str(status)).inc()
-            REQUEST_SECONDS.labels(route).observe(time.perf_counter() - begun)
-            if method not in _LOOKS or status in _REFUSED:
-                self._audit(scope, method, status)
+            if not noted:
+                self._note(scope, status, time.perf_counter() - begun)
+
+    def _note(self, scope: HTTPScope, status: int, seconds: float) -> None:
+        route = scope.get("path_template") or "unmatched"
+        method = str(scope["method"]) if scope["method"] in _METHODS else "other"
+        REQUESTS.labels(method, route, str(status)).inc()
+        REQUEST_SECONDS.labels(route).observe(seconds)
+        if method not in _LOOKS or status in _REFUSED:
+            self._audit(scope, method, status)
 
     def _audit(self, scope: Scope, method: str, status: int) -> None:
         """The query is left out: nothing of ours has a secret in it, but somebody may put one there."""
