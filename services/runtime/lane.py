@@ -98,6 +98,9 @@ class Lane:
             while not self._stopping:
                 await self._turn(driver, publisher, inputs)
             await self._committed()
+            if self._has_passed(inputs):
+                await self._begin_commit(driver, publisher, inputs, Output(), ())
+                await self._committed()
         finally:
             await self._abandon()
             await inputs.close()
@@ -118,7 +121,7 @@ class Lane:
         if not batch or not self.stage.ahead:
             await self._committed()
         effect = await driver.idle(time.time_ns() // 1_000_000, inputs.positions)
-        if effect is None and not batch and self._has_passed(inputs):
+        if effect is None and not batch and self._has_passed(inputs, _PASSED_CHECKPOINT_S):
             effect = Output()
         if effect is not None:
             await self._begin_commit(driver, publisher, inputs, effect, ())
@@ -126,14 +129,13 @@ class Lane:
         self._note(inputs, driver.blocked())
         self._gauges.report(driver)
 
-    def _has_passed(self, inputs: Inputs) -> bool:
+    def _has_passed(self, inputs: Inputs, since_s: float = 0.0) -> bool:
         """Whether a lane without input has read past markers or aborted records that its checkpoint lies before.
 
         When retention has removed them, that position could not be told from one before records that were never read.
+        The checkpoint is at least ``since_s`` old.
         """
-        return (
-            inputs.positions != self._checkpointed and time.monotonic() - self._checkpointed_at >= _PASSED_CHECKPOINT_S
-        )
+        return inputs.positions != self._checkpointed and time.monotonic() - self._checkpointed_at >= since_s
 
     async def _process(self, driver: Driver, batch: Sequence[Incoming]) -> Output:
         """What the whole batch leads to, worked out a slice at a time."""
