@@ -38,7 +38,9 @@ async def in_force(settings: Settings, pipeline: str) -> Spec | None:
     None before the first one, and where this release cannot read what is there: training will say what that means.
     """
     examples = topic_name(pipeline, "examples")
-    kept = await readback.newest(settings, topic_name(pipeline, "state.learner"), 0, _TRAIN)
+    kept = await readback.newest(
+        settings, topic_name(pipeline, "state.learner"), 0, lambda record: bool(record.key == _TRAIN)
+    )
     try:
         offset = None if kept is None or kept.value is None else _CHECKPOINT.decode(kept.value).control
         if offset is None:

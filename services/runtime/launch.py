@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -17,13 +17,13 @@ import msgspec
 from schemas.acls import Grant, grants
 from schemas.topics import Topic, topic_name, topics
 from services.domain.spec import Spec, SpecError, duration, parse, spec_hash
-from services.runtime import clients, history, rights
+from services.runtime import clients, history, readback, rights
 from services.runtime import topics as kafka_topics
 from services.runtime.settings import Settings, from_environment
 from services.runtime.stage import Opener, Stage
 
 _MILLISECOND = timedelta(milliseconds=1)
-_HISTORY_S = 60
+_READ_S = 60
 """Longer than any transaction can stay open before Kafka ends it; aiokafka would wait for a broker for ever."""
 _EPILOG = """
 settings come from the environment: RIVERMILL_BROKER (host:port), RIVERMILL_REGISTRY_URL, RIVERMILL_SIGNING_KEY,
@@ -120,10 +120,19 @@ class Deployment:
         counts = await self.ensure_topics()
         if service:
             await rights.require(self.settings, [it for it in self.grants() if it.role == service])
-        async with clients.told(self.settings), asyncio.timeout(_HISTORY_S):
+        async with clients.told(self.settings), asyncio.timeout(_READ_S):
             before = await history.in_force(self.settings, self.name)
         history.require_allowed(before, self.spec)
         return counts
+
+    async def newest(self, topics: Iterable[str]) -> dict[str, int]:
+        """Where the newest committed record of each topic of one partition lies, tombstones left out; -1: nowhere."""
+        offsets = {}
+        async with clients.told(self.settings), asyncio.timeout(_READ_S):
+            for topic in topics:
+                found = await readback.newest(self.settings, topic, 0, lambda record: record.value is not None, 10)
+                offsets[topic] = -1 if found is None else found.offset
+        return offsets
 
 
 def load(path: Path) -> Spec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,7 +12,6 @@ from services.runtime.errors import OperatorError
 from services.runtime.settings import Settings
 
 _WAIT_MS = 20  # a restore reads many stretches to their end, and waits so long for the last fetch of each
-_FIRST_STRETCH = 1000
 
 
 class LogTruncatedError(OperatorError):
@@ -88,23 +87,25 @@ async def everything(settings: Settings, topic: str, partition: int) -> AsyncIte
         yield batch
 
 
-async def newest(settings: Settings, topic: str, partition: int, key: bytes) -> Any | None:
-    """The newest committed record with this key, or None; what an open transaction still hides does not count.
+async def newest(
+    settings: Settings, topic: str, partition: int, wanted: Callable[[Any], bool], stretch: int = 1000
+) -> Any | None:
+    """The newest committed record that is ``wanted``, or None; what an open transaction still hides does not count.
 
-    Looks backwards from the end, in stretches that grow: a key that is written often is found at once.
+    Looks backwards from the end, in stretches that grow: what is written often is found at once.
     """
     place = TopicPartition(topic, partition)
     async with clients.reading(settings, wait_ms=_WAIT_MS) as consumer:
         consumer.assign([place])
         first = (await consumer.beginning_offsets([place]))[place]
-        stop, width = (await consumer.end_offsets([place]))[place], _FIRST_STRETCH
+        stop, width = (await consumer.end_offsets([place]))[place], stretch
         found = None
         while stop > first and found is None:
             start = max(first, stop - width)
             consumer.seek(place, start)
             while await consumer.position(place) < stop:
                 for record in (await consumer.getmany(place, timeout_ms=500)).get(place, []):
-                    if record.key == key and record.offset < stop:
+                    if record.offset < stop and wanted(record):
                         found = record
             stop, width = start, width * 4
         return found

@@ -14,10 +14,10 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import faust
 import mode.loop
@@ -36,9 +36,14 @@ from services.runtime.stage import Stage
 DEFAULT_PORTS = {"cleaning": 9101, "scoring": 9102, "learner": 9103, "drift": 9104}
 """Where each service serves /metrics, /healthz and /readyz unless RIVERMILL_WEB_PORT says otherwise."""
 
-Handler = Callable[[bytes, int], Awaitable[None]]
-"""Handles one control record's value; the number is its offset."""
 _log = structlog.get_logger()
+
+
+class Handler(Protocol):
+    """Handles control records."""
+
+    async def __call__(self, value: bytes, offset: int, behind: bool = False) -> None:
+        """One record. ``behind``: a newer one lay in its topic when this process began, and is yet to come."""
 
 
 def _credentials(settings: Settings) -> Any:
@@ -78,16 +83,19 @@ def _folder(service: str, settings: Settings) -> Path:
     return settings.folder("faust", service)
 
 
-def _follow(app: Any, topic: str, handle: Handler) -> None:
+def _follow(app: Any, topic: str, handle: Handler, newest: int) -> None:
     """An agent on one control topic; a record that ``handle`` cannot use is its own affair to report.
 
+    ``newest`` is where the topic's newest record lay when this process began; offsets count anew if it is made anew.
     Without acks there are no offsets to commit: none would be read, and a commit can keep a Faust that crashed for ever.
     """
 
     async def agent(stream: Any) -> None:
+        behind = True
         async for event in stream.events():
             if event.value is not None:
-                await handle(event.value, event.message.offset)
+                behind = behind and event.message.offset < newest
+                await handle(event.value, event.message.offset, behind)
 
     app.agent(app.topic(topic, key_serializer="raw", value_serializer="raw", acks=False), name=f"follow.{topic}")(agent)
 
@@ -168,22 +176,24 @@ class Worker(faust.Worker):
 
 def run(
     service: str,
-    pipeline: str,
-    settings: Settings,
+    deployed: launch.Deployment,
     stages: Sequence[Stage],
     follow: Mapping[str, Handler],
+    newest: Mapping[str, int],
 ) -> NoReturn:
     """Run one service until SIGTERM or SIGINT (exit 0), or until something is really wrong (:func:`exit_code`).
 
-    ``follow`` maps full names of control topics, one at least, to their handlers.
+    ``follow`` maps full names of control topics, one at least, to their handlers; ``newest`` tells for those whose handlers
+    care where their newest record lies.
     """
-    app = make_app(service, pipeline, settings)
+    settings = deployed.settings
+    app = make_app(service, deployed.name, settings)
     worker = Worker(app, stages)
     _pages(app, worker.plane)
     for topic, handle in follow.items():
-        _follow(app, topic, handle)
+        _follow(app, topic, handle, newest.get(topic, -1))
     interpreter.tune()
-    _log.info("service starts", pipeline=pipeline, pid=os.getpid(), broker=settings.broker, port=app.conf.web_port)
+    _log.info("service starts", pipeline=deployed.name, pid=os.getpid(), broker=settings.broker, port=app.conf.web_port)
     with suppress(SystemExit):  # Faust's own code knows only 0 and 1
         worker.execute_from_commandline()
     sys.exit(1 if worker.ending.code is None else worker.ending.code)
@@ -213,11 +223,12 @@ def start(service: str, pipeline: Path, wire: Wiring) -> NoReturn:
         logs.configure(service, deployed.settings.log_level, deployed.settings.log_format)
         _folder(service, deployed.settings)  # before anything is asked of Kafka
         stages, follow = wire(deployed, asyncio.run(deployed.prepare(service)))
+        newest = asyncio.run(deployed.newest(follow))
     except (SpecError, OperatorError) as error:
         fail(service, error)
-    run(service, deployed.name, deployed.settings, stages, follow or {deployed.topic("models"): _note_decision})
+    run(service, deployed, stages, follow or {deployed.topic("models"): _note_decision}, newest)
 
 
-async def _note_decision(value: bytes, offset: int) -> None:
+async def _note_decision(value: bytes, offset: int, behind: bool = False) -> None:  # noqa: ARG001 - the protocol's
     """What a service does with decisions that are none of its business: Faust needs a topic to follow."""
     _log.debug("decision on models", offset=offset, record=value.decode(errors="replace"))

@@ -1,7 +1,8 @@
 """Following ``models`` and ``parameters``: what this process serves now, and what it refused.
 
 Decisions (aliases) and live state arrive at any time; what the aliases ask for is assembled as soon as it is at hand,
-and lanes take it between two turns. Whatever is refused leaves the old state serving and raises an alert.
+and lanes take it between two turns. Whatever is refused leaves the old state serving and raises an alert. Both topics are
+read from their start: of what lay in them when the process began, only the newest record is judged.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Follower:
         self._hopeless: OperatorError | None = None
         self._came_in: list[tuple[int, int]] = []
         self._started_ms = time.time_ns() // 1_000_000
+        self._decisions_read = asyncio.Event()
         self._wake = asyncio.Event()
         self._first = asyncio.Event()
         for reason in REASONS:  # an increase from nothing is none to Prometheus
@@ -80,13 +82,18 @@ class Follower:
         if self.served is None and self._hopeless is not None:
             raise self._hopeless
 
-    async def on_decision(self, value: bytes, offset: int) -> None:
-        """A record of ``models``; a lower revision of an alias is ignored."""
+    async def on_decision(self, value: bytes, offset: int, behind: bool = False) -> None:
+        """A record of ``models``; a lower revision of an alias is ignored.
+
+        While it is ``behind`` (:class:`Handler`), what it asks for may have been decided anew, and is not yet loaded.
+        """
         here = self._at("models", offset)
+        if not behind:
+            self._decisions_read.set()
         try:
             record = _DECISION.decode(value)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            self._refuse("undecodable", "models", f"a record of models cannot be read: {error}", here)
+            self._refuse("undecodable", "models", f"a record of models cannot be read: {error}", here, behind=behind)
             return
         self.refusals.accepted("models", here)
         known = self._aliases.get(record.alias)
@@ -95,8 +102,11 @@ class Follower:
             self._decided[record.alias] = here
             self._wake.set()
 
-    async def on_parameters(self, value: bytes, offset: int) -> None:
-        """A record of ``parameters``: served if it is signed by us and newer than what is served."""
+    async def on_parameters(self, value: bytes, offset: int, behind: bool = False) -> None:
+        """A record of ``parameters``: served if it is signed by us and newer than what is served.
+
+        One that is ``behind`` (:class:`Handler`) and cannot be served may be signed with a key that is long gone.
+        """
         here = self._at("parameters", offset)
         try:
             parameters = live.unseal(value, self._keys)
@@ -104,10 +114,10 @@ class Follower:
                 return
             self._live = live.parts(parameters, self._name)
         except SignatureError as error:
-            self._refuse("signature", "parameters", str(error), here)
+            self._refuse("signature", "parameters", str(error), here, behind=behind)
             return
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, KeyError) as error:
-            self._refuse("undecodable", "parameters", f"live parameters cannot be read: {error}", here)
+            self._refuse("undecodable", "parameters", f"live parameters cannot be read: {error}", here, behind=behind)
             return
         self.refusals.accepted("parameters", here)
         self._live_position = live.position(parameters)
@@ -137,7 +147,8 @@ class Follower:
         self._wake.set()
 
     async def run(self) -> None:
-        """Fetch, verify and load the snapshots that the aliases need, for ever."""
+        """Fetch, verify and load the snapshots that the aliases need, once all decisions have been read, for ever."""
+        await self._decisions_read.wait()
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -247,8 +258,17 @@ class Follower:
         return Position(topic_name(self._name, stream), 0, offset)
 
     def _refuse(
-        self, reason: str, cause: str, message: str, position: Position, record: AliasRecord | None = None
+        self,
+        reason: str,
+        cause: str,
+        message: str,
+        position: Position,
+        record: AliasRecord | None = None,
+        *,
+        behind: bool = False,
     ) -> None:
+        if behind:
+            return
         metrics.REFUSED.labels(reason).inc()
         _log.error("refused; the old state keeps serving", cause=cause, error=message)
         self.refusals.refused(cause, message, position, record)

@@ -191,6 +191,11 @@ def test_the_newest_record_of_a_key_is_found_far_back(broker: str, pipeline_name
     async def run() -> None:
         await make_stage(broker, pipeline_name, PARTITIONS)
         settings, topic = Settings(broker=broker), f"{pipeline_name}.events.raw"
+
+        async def newest(key: bytes, partition: int = 0) -> bytes | None:
+            found = await readback.newest(settings, topic, partition, lambda record: bool(record.key == key))
+            return found and found.value
+
         foreign = clients.transactional_producer(settings, f"{pipeline_name}.other")
         await foreign.start()
         for value in (b"first", b"second"):
@@ -199,11 +204,9 @@ def test_the_newest_record_of_a_key_is_found_far_back(broker: str, pipeline_name
         await produce(broker, topic, [b"another"] * 6_000)
         await foreign.begin_transaction()
         await foreign.send_and_wait(topic, b"open", key=b"train/0", partition=0)
-        found = await readback.newest(settings, topic, 0, b"train/0")
-        assert found is not None
-        assert found.value == b"second"
-        assert await readback.newest(settings, topic, 0, b"train/1") is None
-        assert await readback.newest(settings, topic, 1, b"train/0") is None
+        assert await newest(b"train/0") == b"second"
+        assert await newest(b"train/1") is None
+        assert await newest(b"train/0", 1) is None
         await foreign.abort_transaction()
         await foreign.stop()
 

@@ -205,6 +205,42 @@ def test_a_decision_that_was_followed_by_another_is_not_judged(tmp_path: Path) -
     following(tmp_path, scenario)
 
 
+def test_of_what_lay_in_the_topics_at_the_start_the_newest_alone_is_judged(tmp_path: Path) -> None:
+    """However long the newest decision takes to come, what was decided before it is not loaded; old parameters are passed
+    over in silence, unless they can be served.
+    """
+
+    async def scenario(follower: Follower, cache: SnapshotCache) -> None:
+        await follower.on_decision(await champion(cache, OTHER), 0, behind=True)
+        await follower.on_decision(b"{", 1, behind=True)
+        await follower.on_parameters(parameters(OTHER, 50), 0, behind=True)
+        await follower.on_parameters(b"{", 1, behind=True)
+        await follower.on_parameters(parameters(KEY), 2, behind=True)
+        await asyncio.sleep(0.2)
+        assert told(follower) == []
+        await follower.on_decision(await champion(cache, KEY, 2, live=True), 2)
+        assert (await served_at(follower, 103)).champion.ref.version == 2
+        assert told(follower) == []
+        await follower.on_parameters(parameters(OTHER, 120), 3)
+        (opened,) = told(follower)
+        assert (opened.state, opened.position) == ("opened", Position("flights.parameters", 0, 3))
+
+    following(tmp_path, scenario)
+
+
+def test_a_newest_decision_that_cannot_be_read_does_not_hide_those_before(tmp_path: Path) -> None:
+    """It is told, and what was decided before it is served."""
+
+    async def scenario(follower: Follower, cache: SnapshotCache) -> None:
+        await follower.on_decision(await champion(cache, KEY), 0, behind=True)
+        await follower.on_decision(b"{", 1)
+        await served_at(follower, 102)
+        (opened,) = told(follower)
+        assert (opened.signal, opened.position.offset) == ("models", 1)
+
+    following(tmp_path, scenario)
+
+
 @pytest.mark.parametrize("live", [False, True])
 def test_a_token_that_gets_no_champion_ends_scoring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, live: bool
