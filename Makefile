@@ -46,8 +46,8 @@ lint: venv ## Lint, types, layers and generated files
 	@echo "python -m deploy.grafana.generate --check" && $(BIN)/python -m deploy.grafana.generate --check
 	@echo "python -m schemas.release --check" && $(BIN)/python -m schemas.release --check
 
-unit: venv ## Run the unit tests alone: no broker, and the registry's on SQLite only
-	@$(BIN)/python -m pytest -n 2 tests/unit -k "not postgresql" $(ARGS)
+unit: venv ## Run the unit tests alone: no broker, and no other server that is a process of its own
+	@$(BIN)/python -m pytest -n 2 tests/unit -m "not server" $(ARGS)
 
 bench: venv $(VENV)-bench/.locked ## Measure scoring beside its peers, one round; all five, and written down: make bench ROUNDS=5
 	@$(BIN)/python -m bench.peers --rounds $(ROUNDS) $(ARGS)

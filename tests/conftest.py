@@ -29,13 +29,19 @@ _BESIDE = ("tests/faults/", "tests/integration/test_cli.py", "tests/journeys/")
 
 _RETENTION = {"log.retention.check.interval.ms": str(24 * 3600 * 1000)}
 """Tests delete what retention would: its own look, every five minutes, may come before a record of theirs is read."""
+_ANYWHERE = ("tests/unit/", "tests/integration/test_openapi.py")
+"""They need no broker."""
+_YEAR = "tests/unit/examples/"
+"""They share what they have read of a year's flights."""
 
 
 class OneBroker(LoadScopeScheduling):  # the library's scheduler by groups is at odds with pytest 9.2
     """With `-n 2` a process runs the tests on its broker one after the other, and another one those beside."""
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith("tests/unit/"):
+        if nodeid.startswith(_YEAR):
+            return _YEAR
+        if nodeid.startswith(_ANYWHERE):
             return nodeid
         return "beside" if nodeid.startswith(_BESIDE) else "broker"
 

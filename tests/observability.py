@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,6 +95,7 @@ def filled(expr: str, pipeline: str) -> str:
     return expr.replace("$pipeline", pipeline).replace("$__rate_interval", "10s")
 
 
+@cache
 def series_labels() -> dict[str, frozenset[str]]:
     """Every series that there can be, with the labels that it can have."""
     found = {name: labels | SCRAPED for name, labels in _OTHERS.items()}

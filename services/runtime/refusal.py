@@ -25,7 +25,8 @@ from services.runtime.settings import Settings
 _ANSWER_MS = 4_000
 _CLOSED = (KafkaConnectionError, ConnectionResetError, BrokenPipeError)
 _CLOSINGS = 4
-"""So often, a second apart, a connection must be closed without an answer to mean us: a broker that shuts down does it."""
+_PAUSE_S = 1.0
+"""So often, so far apart, a connection must be closed without an answer to mean us: a broker that shuts down does it."""
 _SPOKEN = (
     *_CLOSED, SaslAuthenticationFailed, UnsupportedSaslMechanismError, IllegalSaslStateError, ssl.SSLError,
 )  # fmt: skip
@@ -66,7 +67,7 @@ async def _reason(settings: Settings, host: str, port: int) -> Refusal | None:
     error = await _tried(settings, host, port)
     for _ in range(_CLOSINGS - 1):
         if isinstance(error, _CLOSED):
-            await asyncio.sleep(1)
+            await asyncio.sleep(_PAUSE_S)
             error = await _tried(settings, host, port)
     return None if error is None else Refusal(explained(error, settings), not isinstance(error, _SPOKEN))
 

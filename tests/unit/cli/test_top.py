@@ -125,12 +125,12 @@ def test_without_services_it_says_how_to_name_them(tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.parametrize(("command", "url"), [("top", "http://127.0.0.1:99999"), ("doctor", "http://[")])
-def test_what_is_no_url_is_refused(tmp_path: Path, command: str, url: str) -> None:
+def test_what_is_no_url_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, url: str) -> None:
     """It is no service that is away: one line says what was expected."""
-    arguments = [sys.executable, "-m", "services.cli", command, "--url", url, "--data-dir", str(tmp_path)]
-    ended = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=20)
-    assert ended.returncode == 2
-    assert f"--url is '{url}': expected http://host:port" in " ".join(ended.stderr.split())
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--url", url, "--data-dir", str(tmp_path)])
+    assert ended.value.code == 2
+    assert f"--url is '{url}': expected http://host:port" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("page", [
@@ -162,7 +162,7 @@ def pages_at(texts: list[str]) -> Iterator[list[str]]:
         urls = []
         for text in texts:
             server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), answering(text.encode())))
-            threading.Thread(target=server.serve_forever, daemon=True).start()
+            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
             stack.callback(server.shutdown)
             urls.append(f"http://127.0.0.1:{server.server_port}")
         yield urls

@@ -14,7 +14,7 @@ from tests.s3 import S3, s3_server
 from tests.unit.registry.serving import emptied, serving
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """An empty, migrated database: a file of the test's own, or the session's PostgreSQL made empty."""
     if request.param == "sqlite":
@@ -40,7 +40,7 @@ def s3(s3_process: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
     return s3_process
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.server)])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where blobs lie: a folder of the test's own, or a bucket."""
     if request.param == "folder":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +26,8 @@ from services.registry.server import server_config
 from services.registry.settings import registry_settings
 
 SPEC = "0123456789abcdef"
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Without certificates, which httpx would read again for every client."""
 LOG = "01912345-0000-7000-8000-000000000000"
 
 
@@ -58,6 +62,24 @@ def paths(store: ObjectStore) -> list[str]:
     return sorted(found["path"] for page in obstore.list(store) for found in page if found["path"] != ".rivermill")
 
 
+class Server(uvicorn.Server):
+    """Ends as soon as it is told to: uvicorn looks for that ten times a second, and then waits a tenth in any case."""
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        while not self.should_exit:  # noqa: ASYNC110 - another thread says it
+            await asyncio.sleep(0.005)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - whoever opened them does
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 - uvicorn tells nobody
+            await asyncio.sleep(0.005)
+        await self.lifespan.shutdown()
+
+
 @contextlib.contextmanager
 def serving(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[httpx.Client]:
     """A client of a registry that lives as long as the block; the failure of its publisher fails the test."""
@@ -66,11 +88,12 @@ def serving(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[http
     settings = registry_settings(given)
     app = application(settings, lambda: failures.append("the publisher failed"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(server_config(app, settings))
+        server = Server(server_config(app, settings))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=30) as client:
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            with httpx.Client(base_url=url, timeout=30, verify=_NO_TLS) as client:
                 assert client.get("/readyz").status_code == 200
                 yield client
         finally:

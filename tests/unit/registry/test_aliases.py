@@ -138,13 +138,12 @@ def test_impossible_aliases_are_refused(client: httpx.Client) -> None:
     assert log(client) == [("champion", 1, True)]
 
 
-@pytest.mark.parametrize(
-    "reason", ["", " ", "\u00a0\u200b", "a\0b", "\x00", "two\nlines", "\x1b[2J", "a\x85b", "a\u2028b"]
-)
-def test_a_reason_can_be_read_and_stored(client: httpx.Client, reason: str) -> None:
+def test_a_reason_can_be_read_and_stored(client: httpx.Client) -> None:
     """A blank reason, or one with control characters, is refused and changes nothing; any other line of text is kept."""
     post(client, "flights", b"a")
-    assert promote(client, "flights", "champion", 1, live=False, reason=reason).status_code in {400, 422}
+    for reason in ("", " ", "\u00a0\u200b", "a\0b", "\x00", "two\nlines", "\x1b[2J", "a\x85b", "a\u2028b"):
+        refused = promote(client, "flights", "champion", 1, live=False, reason=reason)
+        assert refused.status_code in {400, 422}, repr(reason)
     assert client.put(f"{API}/aliases/champion", json={"version": 1, "live": False}).status_code == 400
     assert log(client) == [("champion", 1, True)]
     assert not legible("\udcff")  # what a shell's byte becomes that is no UTF-8: JSON cannot hold it either

@@ -51,6 +51,7 @@ def test_a_registry_keeps_its_snapshots_there(location: str, tmp_path: Path) -> 
         assert client.get("/api/v1/models/flights/versions/1/snapshot").content == LARGE
 
 
+@pytest.mark.server
 def test_two_registries_share_a_bucket_by_prefix(s3: S3) -> None:
     """What one keeps under its prefix the other neither sees nor removes."""
     bucket, sha256 = s3.bucket("shared"), digest(b"snapshot")
@@ -68,6 +69,7 @@ def test_wrong_blob_store_is_one_clear_message(location: str) -> None:
         open_blobs(location)
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("wrong", "word"),
     [
@@ -90,6 +92,7 @@ def test_wrong_credentials_are_told_at_the_start(
     assert not list((s3.root / location.rpartition("/")[2]).iterdir())
 
 
+@pytest.mark.server
 @pytest.mark.usefixtures("s3")
 def test_a_bucket_that_is_not_there_is_told_at_the_start() -> None:
     """It is not made: whoever runs the store decides on its buckets."""
@@ -97,6 +100,7 @@ def test_a_bucket_that_is_not_there_is_told_at_the_start() -> None:
         open_blobs("s3://no-such-bucket/prefix")
 
 
+@pytest.mark.server
 def test_a_bucket_that_goes_away_is_no_version_that_is_missing(s3: S3) -> None:
     """A put into it fails as a store that does not answer; what was in it is told as damaged."""
     bucket, sha256 = s3.bucket("going"), digest(b"snapshot")

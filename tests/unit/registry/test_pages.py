@@ -221,13 +221,11 @@ def test_over_https_the_cookie_is_secure(tmp_path: Path) -> None:
             assert ("Secure" in answer.headers["Set-Cookie"].split("; ")) == (proxies == "127.0.0.1")
 
 
-@pytest.mark.parametrize(
-    "to", ["https://elsewhere", "//elsewhere", "/\\elsewhere", "/\r\nSet-Cookie: a=b", "/\N{EURO SIGN}", ""]
-)
-def test_signing_in_leads_nowhere_else(tmp_path: Path, to: str) -> None:
+def test_signing_in_leads_nowhere_else(tmp_path: Path) -> None:
     """A link to the sign-in page cannot send whoever follows it to another site, or to where no header can."""
     with serving(tmp_path, {"RIVERMILL_REGISTRY_TOKEN": SECRET}) as client:
-        assert client.post("/sign-in", data={"token": SECRET, "to": to}).headers["Location"] == "/"
+        for to in ("https://elsewhere", "//elsewhere", "/\\elsewhere", "/\r\nSet-Cookie: a=b", "/\N{EURO SIGN}", ""):
+            assert client.post("/sign-in", data={"token": SECRET, "to": to}).headers["Location"] == "/", to
 
 
 @pytest.mark.parametrize("path", ["/models/flights/decide", "/sign-in", "/sign-out"])

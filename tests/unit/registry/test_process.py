@@ -20,6 +20,8 @@ import stamina
 from services.cli.loopback import free_port
 from services.registry.app import end
 
+pytestmark = pytest.mark.server
+
 COMMAND = [sys.executable, "-m", "services.registry"]
 
 

@@ -30,6 +30,7 @@ def test_one_at_a_time(database: Database) -> None:
     other.close()
 
 
+@pytest.mark.server
 def test_who_has_lost_it_on_postgresql_is_told(postgresql: str) -> None:
     """A connection that has ended took the lock along: that is an error once, and then another attempt."""
     database = open_database(postgresql)

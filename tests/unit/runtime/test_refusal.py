@@ -6,13 +6,15 @@ import asyncio
 
 import pytest
 
+from services.runtime import refusal as refusal_module
 from services.runtime.refusal import refusal
 from services.runtime.settings import Settings
 
 
 @pytest.mark.parametrize("closings", [1, 3, None])
-def test_a_broker_that_shuts_down_is_away_and_not_wrong(closings: int | None) -> None:
+def test_a_broker_that_shuts_down_is_away_and_not_wrong(monkeypatch: pytest.MonkeyPatch, closings: int | None) -> None:
     """One that closes a connection or three and then is gone will be back; one that goes on closing speaks otherwise."""
+    monkeypatch.setattr(refusal_module, "_PAUSE_S", 0.05)
 
     async def run() -> None:
         closed = 0
