@@ -124,7 +124,7 @@ def _live(value: bytes) -> str:
         return "undecodable"
     try:
         sealed = live.seal(msgspec.msgpack.decode(value, type=LiveParameters), _KEY)
-        live.parts(live.unseal(sealed, [_KEY]), "fuzz")
+        live.read(live.unseal(sealed, [_KEY]), "fuzz")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, KeyError):
         return "refused"
     return "read"

@@ -1,4 +1,7 @@
-"""Live parameters: the encodings and every small candidate at one offset, as one signed record, never pickle."""
+"""Live parameters: the encodings and every small candidate at one offset, as one signed record, never pickle.
+
+Where the record would be too large, the encodings go alone: a pinned champion is served with the newest ones, too.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ from services.domain import linear, signing
 from services.domain.columns import Columns, State
 from services.domain.encodings import ServedEncodings
 from services.domain.linear import Linear
-from services.domain.served import Part
+from services.domain.served import Live, Part
 
 MAX_BYTES = 512 * 1024
-"""A larger record is not published: scoring then follows versions only."""
+"""A larger record is not published."""
 _PARAMETERS = msgspec.msgpack.Decoder(LiveParameters)
 _STATE = msgspec.msgpack.Decoder(State)
 
@@ -32,15 +35,17 @@ def build(
     label_came_in_ms: int,
 ) -> LiveParameters:
     """The unsigned record; ``versions`` are the last published ones (a candidate without one is left out)."""
+    candidates = {
+        name: LiveCandidate(versions[name], model.served()) for name, model in models.items() if name in versions
+    }
+    needed = columns if candidates else Columns(columns.plan)
     return LiveParameters(
         log_id=log_id,
         examples_offset=examples_offset,
         spec=spec,
-        plan=msgspec.msgpack.encode(columns.state(served=True)),
+        plan=msgspec.msgpack.encode(needed.state(served=True)),
         encodings=encodings.pack(),
-        candidates={
-            name: LiveCandidate(versions[name], model.served()) for name, model in models.items() if name in versions
-        },
+        candidates=candidates,
         label_came_in_ms=label_came_in_ms,
     )
 
@@ -72,12 +77,12 @@ def position(parameters: LiveParameters) -> tuple[str, int]:
     return parameters.log_id, parameters.examples_offset
 
 
-def parts(parameters: LiveParameters, name: str) -> dict[str, Part]:
-    """What can be served from a verified record, by candidate; ``name`` is the pipeline's."""
+def read(parameters: LiveParameters, name: str) -> Live:
+    """What can be served from a verified record; ``name`` is the pipeline's."""
     state = _STATE.decode(parameters.plan)
     columns = Columns(state.plan, state)
     encodings = ServedEncodings.unpack(parameters.encodings, state.plan)
-    return {
+    parts = {
         candidate: Part(
             ref=ModelRef(name, candidate, live.version, parameters.examples_offset),
             log_id=parameters.log_id,
@@ -88,3 +93,4 @@ def parts(parameters: LiveParameters, name: str) -> dict[str, Part]:
         )
         for candidate, live in parameters.candidates.items()
     }
+    return Live(parts, encodings, position(parameters))

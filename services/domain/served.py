@@ -34,6 +34,16 @@ class Part(msgspec.Struct, frozen=True):
         return self.log_id, self.ref.examples_offset
 
 
+class Live(msgspec.Struct, frozen=True):
+    """What a record of live parameters holds: the candidates that are small enough, and the encodings in any case."""
+
+    parts: Mapping[str, Part] = {}
+    encodings: ServedEncodings | None = None
+    """None: there has been no such record yet."""
+    position: tuple[str, int] = ("", -1)
+    """Of the encodings, as :attr:`Part.position`."""
+
+
 class Served:
     """What a lane of scoring serves until the next swap. ``failures`` counts challengers' scores that failed."""
 
@@ -116,24 +126,22 @@ def _none(_features: Features, _encoded: Encoded) -> list[float]:
 
 
 def assemble(
-    champion: AliasRecord, challengers: Sequence[AliasRecord], live: Mapping[str, Part], stored: Mapping[str, Part]
+    champion: AliasRecord, challengers: Sequence[AliasRecord], live: Live, stored: Mapping[str, Part]
 ) -> Served | None:
-    """What the aliases ask for, from live state by candidate and loaded snapshots by sha256; None if it lacks the champion.
+    """What the aliases ask for, from live state and loaded snapshots by sha256; None if it lacks the champion.
 
     An alias that is live takes the newer of both, a pinned one exactly its snapshot. Challengers at hand are served,
     others left out. The encodings are the newest there are, also beside a pinned champion.
     """
-    first = _chosen(champion, live, stored)
+    first = _chosen(champion, live.parts, stored)
     if first is None:
         return None
-    others = [part for alias in challengers if (part := _chosen(alias, live, stored)) is not None]
-    newest = max([*live.values(), first, *others], key=lambda part: part.position)
-    return Served(
-        first,
-        [part for part in others if part.ref.candidate != first.ref.candidate],
-        newest.encodings,
-        newest.ref.examples_offset,
-    )
+    others = [part for alias in challengers if (part := _chosen(alias, live.parts, stored)) is not None]
+    newest = max([first, *others], key=lambda part: part.position)
+    encodings, position = newest.encodings, newest.position
+    if live.encodings is not None and live.position >= position:
+        encodings, position = live.encodings, live.position
+    return Served(first, [part for part in others if part.ref.candidate != first.ref.candidate], encodings, position[1])
 
 
 def _chosen(alias: AliasRecord, live: Mapping[str, Part], stored: Mapping[str, Part]) -> Part | None:

@@ -14,6 +14,7 @@ import structlog
 
 from schemas.codec import encode
 from schemas.examples import Control
+from schemas.parameters import LiveParameters
 from schemas.state import Checkpoint
 from services.domain import live, snapshot
 from services.domain.records import Incoming, Out, Output, Standing
@@ -130,14 +131,20 @@ class TrainDriver(Driver):
         parameters = self.core.live()
         if parameters is None:
             return
-        parameters.labels_came_in_ms = self._came_in[-_LABELS:]
-        self._came_in.clear()
-        value = live.seal(parameters, self._deployment.settings.signing_keys[0])
+        came_in, self._came_in = self._came_in[-_LABELS:], []
+        value = self._sealed(parameters, came_in)
         metrics.LIVE_BYTES.set(len(value))
+        fits = self.core.live_published(len(value), parameters.examples_offset, now)
         for name in self.core.fold.learners:
-            metrics.LIVE_WITHHELD.labels(name).set(name not in parameters.candidates or self.core.live_too_large)
-        if self.core.live_published(len(value), parameters.examples_offset, now):
+            metrics.LIVE_WITHHELD.labels(name).set(name not in parameters.candidates or not fits)
+        if not fits and (parameters := self.core.encodings()) is not None:
+            value = self._sealed(parameters, came_in)
+        if len(value) <= live.MAX_BYTES:
             output.to("parameters", 0).append(Out(b"live", value, now))
+
+    def _sealed(self, parameters: LiveParameters, came_in: list[int]) -> bytes:
+        parameters.labels_came_in_ms = came_in
+        return live.seal(parameters, self._deployment.settings.signing_keys[0])
 
     async def _versions(self, now: int) -> bool:
         """Take and upload snapshots when they are due; True when a set has been published since the last time."""

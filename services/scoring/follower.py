@@ -22,7 +22,7 @@ from schemas.parameters import LiveParameters
 from schemas.topics import topic_name
 from services.domain import live, snapshot
 from services.domain.registry_api import CHALLENGER_PREFIX, CHAMPION
-from services.domain.served import Part, Served, assemble
+from services.domain.served import Live, Part, Served, assemble
 from services.domain.signing import SignatureError
 from services.runtime import interpreter, metrics
 from services.runtime.errors import OperatorError
@@ -57,8 +57,7 @@ class Follower:
         self._aliases: dict[str, AliasRecord] = {}
         self._decided: dict[str, Position] = {}
         self._good: dict[str, AliasRecord] = {}
-        self._live: dict[str, Part] = {}
-        self._live_position = ("", -1)
+        self._live = Live()
         self._stored: dict[str, Part] = {}
         self._refused: dict[str, int] = {}  # the decision that cannot be followed, by alias; a later one is tried
         self._hopeless: OperatorError | None = None
@@ -110,9 +109,9 @@ class Follower:
         here = self._at("parameters", offset)
         try:
             parameters = live.unseal(value, self._keys)
-            if live.position(parameters) <= self._live_position and not self._renamed(parameters):
+            if live.position(parameters) <= self._live.position and not self._renamed(parameters):
                 return
-            self._live = live.parts(parameters, self._name)
+            read = live.read(parameters, self._name)
         except SignatureError as error:
             self._refuse("signature", "parameters", str(error), here, behind=behind)
             return
@@ -120,7 +119,7 @@ class Follower:
             self._refuse("undecodable", "parameters", f"live parameters cannot be read: {error}", here, behind=behind)
             return
         self.refusals.accepted("parameters", here)
-        self._live_position = live.position(parameters)
+        self._live = read if read.parts else Live(self._live.parts, read.encodings, read.position)
         now = time.time_ns() // 1_000_000
         fresh = [(came_in, now) for came_in in parameters.labels_came_in_ms if came_in >= self._started_ms]
         self._came_in = (self._came_in + fresh)[-_MAX_CAME_IN:]
@@ -128,8 +127,8 @@ class Follower:
 
     def _renamed(self, parameters: LiveParameters) -> bool:
         """Whether the same state has got new version numbers: a version was published of it."""
-        return live.position(parameters) == self._live_position and any(
-            (part := self._live.get(name)) is None or part.ref.version < candidate.version
+        return live.position(parameters) == self._live.position and any(
+            (part := self._live.parts.get(name)) is None or part.ref.version < candidate.version
             for name, candidate in parameters.candidates.items()
         )
 
@@ -175,7 +174,7 @@ class Follower:
 
         Live state falls behind for good once it is too large to be published: from then on versions are followed.
         """
-        current = self._live.get(record.candidate) if record.live else None
+        current = self._live.parts.get(record.candidate) if record.live else None
         seen = current is not None and current.position >= (record.log_id, record.examples_offset)
         return seen or record.snapshot_sha256 in self._stored
 
@@ -226,7 +225,7 @@ class Follower:
             if self._at_hand(record):
                 self._good[alias] = record
                 self.refusals.recovered(record, self._decided[alias])
-            elif record.live and record.candidate in self._live:
+            elif record.live and record.candidate in self._live.parts:
                 self._good.setdefault(alias, record)  # older live state is better than none
         used = {record.snapshot_sha256 for record in (*self._good.values(), *self._aliases.values())}
         self._stored = {sha256: part for sha256, part in self._stored.items() if sha256 in used}

@@ -37,7 +37,6 @@ class Train:
         self.fold = fold or Fold()
         self.totals: dict[str, int] = {"examples": 0, "corrections": 0, "controls": 0}
         self.versions: dict[str, int] = {}
-        self.live_too_large = False
         self.control_offset: int | None = None
         self._version_at: int | None = None
         self._version_examples = 0
@@ -134,14 +133,17 @@ class Train:
         """The live parameters to sign and publish, or None when there are none."""
         return self.fold.live(self.versions)
 
+    def encodings(self) -> LiveParameters | None:
+        """The same without any candidate: what is published where all of it is too large."""
+        return self.fold.live({})
+
     def live_published(self, size: int, offset: int, now: int) -> bool:
         """Remember that parameters of ``size`` bytes, at this examples offset, are to be published.
 
-        False when they are too large for it: then do not send them, scoring follows versions alone.
+        False when they are too large for it: then scoring follows versions, and is sent :meth:`encodings`.
         """
         self._live_at, self._live_offset, self._live_pause_ms = now, offset, size // LIVE_BYTES_PER_MS
-        self.live_too_large = size > live.MAX_BYTES
-        return not self.live_too_large
+        return size <= live.MAX_BYTES
 
 
 def _passed(since: int | None, now: int, pause: int) -> bool:

@@ -15,7 +15,7 @@ from bench.peers.job import job
 from bench.peers.report import GOALS
 from bench.peers.rivermill import VERSION, exported
 from services.domain import snapshot
-from services.domain.served import assemble
+from services.domain.served import Live, assemble
 from services.domain.spec import parse, spec_hash
 from services.scoring.core import Score
 
@@ -37,7 +37,7 @@ def test_the_peers_job_writes_the_bytes_of_rivermills_own_prediction(tmp_path):
     spec = parse(ten.pipeline("bench"))
     blob = ten.trained(spec, examples=500)
     part = snapshot.read(blob, snapshot.sign(blob, KEY), [KEY]).part(VERSION)
-    served = assemble(SimpleNamespace(snapshot_sha256="x", candidate="logistic", live=False), [], {}, {"x": part})
+    served = assemble(SimpleNamespace(snapshot_sha256="x", candidate="logistic", live=False), [], Live(), {"x": part})
     core = Score(0, 1, binary=True)
     core.serve(served)
     (tmp_path / "model").write_bytes(exported(blob, spec.pipeline.threshold))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schemas.models import AliasRecord
 from services.domain import live, snapshot
-from services.domain.served import Part, assemble
+from services.domain.served import Live, Part, assemble
 from services.domain.signing import SignatureError
 from services.learner.core.fold import Fold
 from tests.unit.stream import LOGISTIC, TREE, control, events, examples, spec
@@ -31,8 +31,8 @@ def sealed(fold: Fold, key: bytes = KEY) -> bytes:
     return live.seal(parameters, key)
 
 
-def served(value: bytes) -> dict[str, Part]:
-    return live.parts(live.unseal(value, [KEY]), "flights")
+def served(value: bytes) -> Live:
+    return live.read(live.unseal(value, [KEY]), "flights")
 
 
 def alias(candidate: str, part: Part | None = None, *, follow: bool = True) -> AliasRecord:
@@ -48,7 +48,7 @@ def alias(candidate: str, part: Part | None = None, *, follow: bool = True) -> A
 def test_live_parameters_serve_what_the_fold_would(count):
     """Sealed, read and served elsewhere, every candidate scores exactly as in the fold, whatever it has learned."""
     fold = folded(count)
-    parts, own = served(sealed(fold)), fold.parts(VERSIONS)
+    parts, own = served(sealed(fold)).parts, fold.parts(VERSIONS)
     assert set(parts) == {"logistic", "sgd"}
     for name, part in parts.items():
         assert part.ref == own[name].ref
@@ -70,10 +70,26 @@ def test_the_record_names_offset_version_and_freshness():
 def test_only_small_published_candidates_are_live():
     """Trees, and candidates that were never published, are not in the record."""
     fold = folded(5, LOGISTIC + TREE)
-    assert set(served(sealed(fold))) == {"logistic", "sgd"}
+    assert set(served(sealed(fold)).parts) == {"logistic", "sgd"}
     parameters = fold.live({"sgd": 1})
     assert parameters is not None
     assert set(parameters.candidates) == {"sgd"}
+
+
+def test_encodings_go_alone_where_all_candidates_are_left_out():
+    """The record is smaller, and a pinned champion, with nothing live, is served with these encodings."""
+    fold = folded(40)
+    parameters = fold.live({})
+    assert parameters is not None
+    value = live.seal(parameters, KEY)
+    assert len(value) < len(sealed(fold))
+    state, blobs = served(value), stored(folded(20))
+    assert not state.parts
+    found = assemble(alias("logistic", blobs["logistic"], follow=False), [], state, blobs)
+    assert found is not None
+    assert (found.champion.ref.examples_offset, found.encodings_offset) == (21, 41)
+    own = fold.parts(VERSIONS)["logistic"].encodings
+    assert all(found.encodings.encode(event) == own.encode(event) for event in events(20, seed=5))
 
 
 SEALED = sealed(folded(30))
@@ -113,28 +129,28 @@ def test_a_live_alias_serves_the_newer_of_live_and_stored():
     """Following means whichever state has folded more; without either there is nothing to serve."""
     old, new = folded(20), folded(40)
     for live_fold, stored_fold in ((old, new), (new, old)):
-        parts, blobs = served(sealed(live_fold)), stored(stored_fold)
-        found = assemble(alias("logistic", blobs["logistic"]), [alias("sgd", blobs["sgd"])], parts, blobs)
+        state, blobs = served(sealed(live_fold)), stored(stored_fold)
+        found = assemble(alias("logistic", blobs["logistic"]), [alias("sgd", blobs["sgd"])], state, blobs)
         assert found is not None
         assert (found.champion.ref.examples_offset, found.encodings_offset) == (41, 41)
-    assert assemble(alias("logistic"), [], {}, {}) is None
+    assert assemble(alias("logistic"), [], Live(), {}) is None
 
 
 def test_a_pinned_alias_serves_exactly_its_snapshot_with_live_encodings():
     """A pin keeps the version's model while encodings go on, and never falls back to the live state."""
-    parts, blobs = served(sealed(folded(40))), stored(folded(20))
-    found = assemble(alias("logistic", blobs["logistic"], follow=False), [alias("sgd")], parts, blobs)
+    state, blobs = served(sealed(folded(40))), stored(folded(20))
+    found = assemble(alias("logistic", blobs["logistic"], follow=False), [alias("sgd")], state, blobs)
     assert found is not None
     assert (found.champion.ref.examples_offset, found.encodings_offset) == (21, 41)
-    assert found.encodings is parts["sgd"].encodings
-    assert assemble(alias("logistic", follow=False), [], parts, {}) is None
+    assert found.encodings is state.encodings
+    assert assemble(alias("logistic", follow=False), [], state, {}) is None
 
 
 def test_a_tree_is_served_from_its_snapshot_beside_live_candidates():
     """A candidate too large for live parameters follows its versions."""
     fold = folded(60, LOGISTIC + TREE)
-    parts, blobs = served(sealed(fold)), stored(fold, version=9)
-    found = assemble(alias("logistic"), [alias("tree", blobs["tree"]), alias("sgd")], parts, blobs)
+    state, blobs = served(sealed(fold)), stored(fold, version=9)
+    found = assemble(alias("logistic"), [alias("tree", blobs["tree"]), alias("sgd")], state, blobs)
     assert found is not None
     event = next(iter(events(1)))
     _, scores = found.score(event, found.encodings.encode(event))

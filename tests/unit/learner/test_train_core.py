@@ -10,9 +10,14 @@ from schemas import deadletter
 from schemas.codec import encode
 from services.domain import live
 from services.learner.core.train import LIVE_AT_LEAST_MS, Train
+from services.learner.training import TrainDriver
+from services.runtime.launch import Deployment
+from services.runtime.metrics import LIVE_WITHHELD
+from services.runtime.settings import Settings
 from tests.unit.records import Rec
 from tests.unit.stream import LOGISTIC, TREE, control, examples, spec
 
+KEY = b"the-learner's-own-key"
 JUNK = (None, b"", b"junk", b"{}", b"\xff", b"[" * 10_000, b'{"kind":"other"}', b'{"kind":"example"}')
 
 
@@ -133,13 +138,29 @@ def test_live_parameters_are_due_by_change_time_and_rate():
     assert [train.live_due(now) for now in (499, 500)] == [False, True]
 
 
-def test_parameters_too_large_are_not_sent():
-    """Above the bound live parameters are withheld and said to be too large, until they fit again."""
-    train = trained(1)
-    assert not train.live_published(live.MAX_BYTES + 1, 2, 0)
-    assert train.live_too_large
-    assert train.live_published(live.MAX_BYTES, 2, 1_000)
-    assert not train.live_too_large
+def test_parameters_too_large_are_sent_without_candidates(tmp_path, monkeypatch):
+    """Above the bound only the encodings go, and nothing where they alone are above it; all go once they fit again."""
+
+    def sent(offset: int) -> list[bool]:
+        """Whether each record that the next example leads to holds a candidate."""
+        output = driver.process([record(encode(examples(1)[0]), offset)], offset * 10_000)
+        values = [out.value for out in output.to("parameters", 0)]
+        withheld = LIVE_WITHHELD.labels("logistic")._value.get()
+        found = [bool(live.unseal(value, [KEY]).candidates) for value in values]
+        assert withheld == (found != [True])
+        return found
+
+    deployment = Deployment(spec(), Settings(data_dir=tmp_path, signing_key=KEY))
+    driver = TrainDriver(trained(1), deployment, client=None, cache=None)  # neither is asked
+    driver.core.published({"logistic": 1, "sgd": 2}, 1, 0)
+    whole, alone = (len(live.seal(it, KEY)) for it in (driver.core.live(), driver.core.encodings()))
+    assert sent(2) == [True]
+    monkeypatch.setattr(live, "MAX_BYTES", (whole + alone) // 2)
+    assert sent(3) == [False]
+    monkeypatch.setattr(live, "MAX_BYTES", alone // 2)
+    assert sent(4) == []
+    monkeypatch.undo()
+    assert sent(5) == [True]
 
 
 def test_a_new_version_makes_live_parameters_due():

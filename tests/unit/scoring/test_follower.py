@@ -380,6 +380,30 @@ def test_versions_are_followed_where_live_parameters_have_ceased(tmp_path: Path)
     following(tmp_path, scenario)
 
 
+def test_encodings_that_come_alone_are_served(tmp_path: Path) -> None:
+    """Beside a pinned champion; and beside a live one's last parameters, until there is a version that has seen more."""
+
+    def encodings(labels: int) -> bytes:
+        built = taught(labels).live({})
+        assert built is not None
+        return live.seal(built, KEY)
+
+    async def scenario(follower: Follower, cache: SnapshotCache) -> None:
+        await follower.on_decision(await champion(cache, KEY), 0)
+        await served_at(follower, 102)
+        await follower.on_parameters(encodings(105), 0)
+        assert (await served_at(follower, 102)).encodings_offset == 106
+        await follower.on_decision(await champion(cache, KEY, 2, live=True), 1)
+        await follower.on_parameters(parameters(KEY, 110), 1)
+        assert (await served_at(follower, 111)).encodings_offset == 111
+        await follower.on_parameters(encodings(115), 2)
+        assert (await served_at(follower, 111)).encodings_offset == 116
+        await follower.on_decision(await champion(cache, KEY, 12, live=True), 2)
+        assert (await served_at(follower, 113)).encodings_offset == 116
+
+    following(tmp_path, scenario)
+
+
 def test_a_version_that_cannot_be_had_yet_leaves_the_newest_state_serving(tmp_path: Path) -> None:
     """Until the registry is back, neither an older live state comes back nor nothing at all is served."""
 
