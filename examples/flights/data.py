@@ -108,8 +108,7 @@ def flights(days: int = YEAR_DAYS, limit: int | None = None) -> Iterator[Flight]
     return itertools.islice(
         (
             flight
-            for today, rows in _days()
-            if today < until
+            for today, rows in itertools.takewhile(lambda day: day[0] < until, _days())
             for flight in sorted((_flight(row, today, weather, zones) for row in rows), key=_order)
         ),
         limit,
@@ -118,13 +117,12 @@ def flights(days: int = YEAR_DAYS, limit: int | None = None) -> Iterator[Flight]
 
 def _days() -> Iterator[tuple[date, Iterator[list[str]]]]:
     """The rows of each day, in order of days: the file has its months in the order of their names."""
-    months: dict[int, list[str]] = {month: [] for month in range(1, 13)}
     with _open("flights.csv.zip") as file:
-        next(file)
-        for line in file:
-            months[int(line[5:7].rstrip(","))].append(line)
-    for month in range(1, 13):
-        for day, rows in itertools.groupby(csv.reader(months.pop(month)), key=lambda row: row[2]):
+        text = file.read()
+    starts = [text.index(f"\n2013,{month},") + 1 for month in range(1, 13)]
+    for month, start in enumerate(starts, 1):
+        end = min((other for other in starts if other > start), default=len(text))
+        for day, rows in itertools.groupby(csv.reader(text[start:end].splitlines()), key=lambda row: row[2]):
             yield date(2013, month, int(day)), rows
 
 
@@ -181,6 +179,7 @@ def _hour_before(text: str) -> str:
     return text_of((_epoch_minutes(text) - _HOUR_MINUTES) * 60)
 
 
+@cache
 def _weather() -> dict[tuple[str, str], Weather]:
     """Weather by (origin, hour as RFC 3339 UTC)."""
     with _open("weather.csv") as file:
