@@ -52,7 +52,7 @@ def application(settings: RegistrySettings, on_failure: Callable[[], None]) -> O
         follower = Follower(database, settings.kafka, publisher)
         served.state.guard = guard
         served.state.registry = Registry(database, blobs, publisher, uploads(), follower, manifests)
-        tasks = [asyncio.create_task(publisher.run()), asyncio.create_task(follower.run())]
+        tasks = [asyncio.create_task(each) for each in (publisher.run(), publisher.hold(), follower.run())]
         for task in tasks:
             task.add_done_callback(lambda ended: _watch(ended, on_failure))
         try:

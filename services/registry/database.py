@@ -20,7 +20,13 @@ from services.runtime.settings import SettingsError
 
 _MIGRATION_LOCK = 7_246_152_019
 _BUSY_SECONDS = 30
-_CONNECT_SECONDS = 4
+_GONE = {
+    "connect_timeout": 4, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}  # fmt: skip
+"""libpq's settings by which a server whose machine or network is gone is known as such, within half a minute."""
+_LOCKED_SECONDS = 60
+"""How long a transaction may do nothing: of a registry that is gone PostgreSQL would keep the locks for hours."""
 _EXPECTED = (
     "sqlite:///path/to/registry.sqlite or postgresql://user@host/database (the password may come from PGPASSWORD)"
 )
@@ -134,11 +140,22 @@ def _make_folder(location: URL) -> None:
 
 def _engine(location: URL) -> Engine:
     if location.get_backend_name() != "sqlite":
-        limit = {} if "connect_timeout" in location.query else {"connect_timeout": _CONNECT_SECONDS}
-        return create_engine(location, pool_pre_ping=True, connect_args=limit)
+        limits = {name: value for name, value in _GONE.items() if name not in location.query}
+        engine = create_engine(location, pool_pre_ping=True, connect_args=limits)
+        _use_postgresql(engine)
+        return engine
     engine = create_engine(location)
     _use_sqlite(engine)
     return engine
+
+
+def _use_postgresql(engine: Engine) -> None:
+    """Let no transaction of somebody who is gone hold up others for long."""
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{_LOCKED_SECONDS}s'")
+        connection.commit()
 
 
 def _busy(error: Exception) -> bool:

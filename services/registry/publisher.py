@@ -38,6 +38,7 @@ from services.runtime.settings import Settings
 _log = structlog.get_logger()
 _TICK_SECONDS = 1.0
 _PUBLISH_SECONDS = 10.0
+_HELD_EVERY_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 5.0
 _TOLD_AGAIN = 8
@@ -89,6 +90,13 @@ class Publisher:
         finally:
             await self._close()
             await asyncio.to_thread(self._turn.give_up)
+
+    async def hold(self) -> None:
+        """Hold the turn while a round takes long, until cancelled; a turn that is lost is the next round's trouble."""
+        while True:
+            await asyncio.sleep(_HELD_EVERY_SECONDS)
+            with contextlib.suppress(SQLAlchemyError):
+                await asyncio.to_thread(self._turn.hold)
 
     async def _wait(self) -> None:
         with contextlib.suppress(TimeoutError):

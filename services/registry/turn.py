@@ -15,8 +15,10 @@ from sqlalchemy import Engine, text
 from sqlalchemy.engine import Connection
 
 _LOCK = 7_246_152_020
-_NOTICED_WITHIN = ("tcp_keepalives_idle = 10", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3")
-"""Of a holder whose machine is gone the server would know after two hours only."""
+_SILENT_SECONDS = 6
+"""How long the server waits for a word of the holder. One that is stopped, hangs, or has lost its machine or network
+ends no connection: the server would keep the lock for it, for hours or for ever.
+"""
 
 
 class Turn:
@@ -38,6 +40,12 @@ class Turn:
             elif self._held is None:
                 self._held = self._of_a_server() if self._engine.dialect.name == "postgresql" else self._of_a_file()
             return self._held is not None
+
+    def hold(self) -> None:
+        """Let the server hear of this registry, if it holds the lock; SQLAlchemyError when it does so no more."""
+        with self._busy:
+            if isinstance(self._held, Connection):
+                self._still_there(self._held)
 
     def give_up(self) -> None:
         """Let another one publish, for good."""
@@ -61,8 +69,7 @@ class Turn:
         with ExitStack() as opened:
             connection = opened.enter_context(self._engine.connect()).execution_options(isolation_level="AUTOCOMMIT")
             connection.detach()  # back in the pool it would hold the lock without anybody knowing
-            for setting in _NOTICED_WITHIN:
-                connection.execute(text(f"SET {setting}"))
+            connection.execute(text(f"SET idle_session_timeout = '{_SILENT_SECONDS}s'"))
             if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}):
                 return None
             opened.pop_all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +30,8 @@ from tests.unit.registry.serving import emptied, post, promote, serving
 from tests.unit.registry.test_process import running
 
 _T = TypeVar("_T")
+ENDS = {"sqlite": signal.SIGKILL, "postgresql": signal.SIGSTOP}
+"""How the registry that publishes ends on which database."""
 
 
 def on_topic(address: str, name: str) -> dict[str, AliasRecord]:
@@ -203,12 +206,12 @@ def shell(folder: Path, commands: str) -> None:
     subprocess.run(["bash", "-euc", commands], cwd=folder, env={**os.environ, "PATH": path}, check=True)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_of_two_registries_one_publishes_until_it_dies(
+@pytest.mark.parametrize("kind", ENDS)
+def test_of_two_registries_one_publishes_until_it_dies_or_stops(
     broker: str, pipeline_name: str, tmp_path: Path, request: pytest.FixtureRequest, kind: str
 ) -> None:
     """Both of one database are well all the time and know what drift tells, whatever either is told is published, and
-    when the one that publishes is killed, the other takes over.
+    when the one that publishes is killed, or says nothing any more as if its machine were gone, the other takes over.
     """
     env = {"RIVERMILL_BROKER": broker}
     if kind == "postgresql":
@@ -234,10 +237,15 @@ def test_of_two_registries_one_publishes_until_it_dies(
         for each in (client, other):
             assert "publish_failures_total 0.0" in each.get("/metrics").text
         until(lambda: summary(on_topic(broker, pipeline_name)), lambda found: found == {"champion": (5, True)})
-        first.kill()
+        first.send_signal(ENDS[kind])
         post(other, pipeline_name, b"last", offset=9)
+        until(lambda: standing(other), lambda ready: ready[1] == "connected", seconds=15)
         delivered(other)
         assert summary(on_topic(broker, pipeline_name)) == {"champion": (6, True)}
+        if ENDS[kind] == signal.SIGSTOP:
+            first.send_signal(signal.SIGCONT)
+            until(lambda: standing(client), lambda ready: ready == (True, "standby", ""))
+            assert standing(other) == (True, "connected", "")
 
 
 def standing(client: httpx.Client) -> tuple[bool, str, str]:

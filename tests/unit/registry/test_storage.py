@@ -10,12 +10,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import obstore
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from obstore.store import ObjectStore
+from sqlalchemy import text
 
 from services.registry import outbox, reading
 from services.registry.blobs import Blobs
@@ -92,6 +94,20 @@ def test_password_of_the_database_is_not_shown() -> None:
         open_database(url)
     assert "hunter2" not in str(refused.value)
     assert "hunter2" not in repr(registry_settings({"RIVERMILL_REGISTRY_DATABASE": url}))
+
+
+def test_who_is_gone_holds_nothing_up_for_long_on_postgresql(postgresql: str) -> None:
+    """PostgreSQL ends a transaction in which nothing happens, and libpq a connection at whose end nobody is; a time
+    that the address names is kept.
+    """
+    database = open_database(f"{postgresql}&tcp_user_timeout=9000")
+    for _ in range(2):
+        with database.reading() as session:
+            assert session.scalar(text("SHOW idle_in_transaction_session_timeout")) == "1min"
+            used: Any = session.connection().connection.dbapi_connection
+            given = used.info.get_parameters()
+            assert {"tcp_user_timeout": "9000", "keepalives_idle": "10"}.items() <= given.items()
+    database.close()
 
 
 def test_the_databases_address_may_be_in_a_file(tmp_path: Path) -> None:

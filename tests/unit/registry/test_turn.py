@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pytest
 import stamina
 from sqlalchemy import text
@@ -9,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.registry.database import Database, open_database
 from services.registry.turn import Turn
+from tests.unit.registry.serving import emptied, serving
 
 
 def take_soon(turn: Turn) -> None:
@@ -46,4 +50,24 @@ def test_who_has_lost_it_on_postgresql_is_told(postgresql: str) -> None:
     other.give_up()
     take_soon(turn)
     turn.give_up()
+    database.close()
+
+
+def test_a_round_that_takes_long_does_not_lose_it_on_postgresql(postgresql: str, tmp_path: Path) -> None:
+    """PostgreSQL hears of the holder even while its round waits, here for a table that somebody else has locked."""
+    location = emptied(postgresql)
+    database = open_database(location)
+    other = Turn(database.engine)
+    with serving(tmp_path, {"RIVERMILL_REGISTRY_DATABASE": location, "RIVERMILL_BROKER": "127.0.0.1:1"}):
+        held = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+        with database.engine.connect() as connection:
+            for attempt in stamina.retry_context(on=AssertionError, attempts=None, timeout=20, wait_max=0.1):
+                with attempt:
+                    assert connection.scalar(held) == 1
+        with database.engine.begin() as connection:
+            connection.execute(text("LOCK TABLE outbox"))
+            until = time.monotonic() + 8
+            while time.monotonic() < until:
+                assert not other.take()
+                time.sleep(0.2)
     database.close()
