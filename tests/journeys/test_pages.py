@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
 from tests.unit.registry import lived
-from tests.unit.registry.serving import serving
+from tests.unit.registry.serving import post, serving
 
 TOKEN = "a-long-secret"
 WAIT_MS = 60_000
@@ -24,7 +24,7 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-MODEL = "/models/flights"
+MODEL, MARKED = "/models/flights", "/models/marked"
 PAGES = (
     "/", MODEL, f"{MODEL}/incidents", f"{MODEL}/fields", f"{MODEL}/versions/9", f"{MODEL}/decide?act=pin&version=3",
     "/sign-in", "/models/nothing",
@@ -35,6 +35,19 @@ DRAWN = """canvas => {
   for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255) colours.add(`${data[i]},${data[i + 1]},${data[i + 2]}`);
   return [...colours];
 }"""
+COLUMNS = """(canvas, names) => {
+  const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const colours = palette();
+  return names.map(name => {
+    const wanted = colours[name].match(/\\d+/g).map(Number);
+    const count = Array(canvas.width).fill(0);
+    for (let i = 0; i < data.length; i += 4)
+      if (data[i + 3] === 255 && wanted.every((value, at) => data[i + at] === value)) count[i / 4 % canvas.width]++;
+    const most = Math.max(...count);
+    return most < 5 ? null : count.indexOf(most) / devicePixelRatio;
+  });
+}"""
+"""Where on a plot each of these colours of the page has most pixels in a column."""
 CONTRASTS = """() => {
   const pen = Object.assign(document.createElement("canvas"), {width: 1, height: 1}).getContext("2d", {willReadFrequently: true});
   const over = (colours) => {
@@ -80,14 +93,29 @@ def registry(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     lived.tell(broker, "flights", list(lived.alerts("flights")), list(lived.summaries(60)))
     with serving(tmp_path_factory.mktemp("pages"), env) as client:
         lived.publish(client, "flights", 12, bearer)
+        mark(client, broker, bearer)
         deadline = time.monotonic() + 60
         while (
             "wind: share" not in client.get(f"{MODEL}/incidents").text
             or "wind" not in client.get(f"{MODEL}/fields").text
+            or "wind: share" not in client.get(f"{MARKED}/incidents").text
         ):
             assert time.monotonic() < deadline, client.get(f"{MODEL}/incidents").text
             time.sleep(0.1)
         yield client
+
+
+def mark(client: httpx.Client, broker: str, bearer: dict[str, str]) -> None:
+    """A model whose incidents and whose promotion lie between its versions."""
+    for offset, told in enumerate(lived.alerts("marked")):
+        post(client, "marked", b"%d" % offset, bearer, offset=offset).raise_for_status()
+        lived.tell(broker, "marked", [told], [])
+    post(client, "marked", b"sgd", bearer, candidate="sgd", offset=3).raise_for_status()
+    time.sleep(0.5)  # some width on the plots
+    wanted = {"version": 4, "reason": "better"}
+    client.put(f"/api/v1{MARKED}/aliases/champion", json=wanted, headers=bearer).raise_for_status()
+    time.sleep(0.5)
+    post(client, "marked", b"newest", bearer, offset=4).raise_for_status()
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +226,21 @@ def test_every_page_can_be_read_and_the_plots_are_drawn(context: BrowserContext)
     expect(page.locator("canvas").first).to_have_attribute(
         "aria-label", re.compile(r"newest: logistic 0\.\d+, sgd 0\.")
     )
+
+
+def test_incidents_and_decisions_are_marked_on_the_plots(context: BrowserContext) -> None:
+    """In both schemes, where each mark was drawn the plot says in words what happened."""
+    page = context.new_page()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.goto(MARKED)
+        canvas = page.locator("canvas").first
+        columns = canvas.evaluate(COLUMNS, ["warn", "bad", "text"])
+        marks = ("distance: mean 1031 -> 1672", "wind: share of missing values", "promoted: sgd 4")
+        for column, words in zip(columns, marks, strict=True):
+            assert column is not None, (scheme, words)
+            canvas.hover(position={"x": column, "y": 100}, force=True)
+            expect(page.locator("figure .told").first).to_contain_text(words)
 
 
 @pytest.mark.parametrize("context", [{"viewport": {"width": 360, "height": 740}}], indirect=True, ids=["phone"])
