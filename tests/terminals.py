@@ -85,16 +85,25 @@ class Terminal:
     def run(self, block: str, within: float = 60) -> str:
         """Run a block to its end; what it printed. The test fails if one of its commands does."""
         self.start(block)
-        code, told = self.finish(within)
-        assert code == 0, f"exit code {code}:\n{block}\n{told}"
-        return told
+        return self._well(block, within)
 
-    def start(self, block: str) -> None:
-        """Begin to run a block, of which the first command that fails is the last."""
+    def answer(self, block: str, question: str, words: str) -> str:
+        """Run a block that asks something at the terminal, and type these words when it does; what it printed."""
+        self.start(block, asks=True)
+        self.wait_for(question)
+        os.write(self._keys, f"{words}\n".encode())
+        return self._well(block)
+
+    def start(self, block: str, *, asks: bool = False) -> None:
+        """Begin to run a block, of which the first command that fails is the last.
+
+        One that ``asks`` reads what is typed next; Ctrl-C would end it without a word of its exit code.
+        """
         self._begin = self._output.stat().st_size
         self._count += 1
         self._block.write_text(_SCRIPT.format(block=block), encoding="utf-8")
-        typed = f""". "{self._block}" < /dev/null\nprintf '\\n{self._mark}%s\\n' $?\n"""
+        between = "; " if asks else " < /dev/null\n"
+        typed = f""". "{self._block}"{between}printf '\\n{self._mark}%s\\n' $?\n"""
         os.write(self._keys, typed.encode())
 
     def wait_for(self, pattern: str, within: float = 60) -> str:
@@ -115,6 +124,11 @@ class Terminal:
         """Wait until the block has ended: the exit code, and what it has printed."""
         told, _, code = self.wait_for(rf"^{self._mark}\d+$", within).partition(self._mark)
         return int(code.split()[0]), told
+
+    def _well(self, block: str, within: float = 60) -> str:
+        code, told = self.finish(within)
+        assert code == 0, f"exit code {code}:\n{block}\n{told}"
+        return told
 
     @property
     def _mark(self) -> str:

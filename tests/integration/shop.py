@@ -36,15 +36,24 @@ class Shop:
 
     def run(self, block: str) -> str:
         """Run a block of a page, and say what it printed."""
+        return self._terminal.run(self._here(block))
+
+    def answer(self, block: str, question: str, words: str) -> str:
+        """Run a block that asks something, and say what it printed."""
+        return self._terminal.answer(self._here(block), question, words)
+
+    def _here(self, block: str) -> str:
         settings = self.pipeline.deployment.settings
         text = block.replace("kafka-1:9092", settings.broker).replace("9112", str(self._ports["second"]))
         text = text.replace("--port 8080", f"--port {settings.registry_url.rpartition(':')[2]}")
         for service in SERVICES:
-            module = f"python -m services.{service} "
             text = re.sub(
-                rf"^{module}", f"RIVERMILL_WEB_PORT={self._ports[service]} {module}", text, flags=re.MULTILINE
-            )
-        return self._terminal.run(text)
+                rf"^(RIVERMILL_\w+=\S+ |)python -m services.{service} ",
+                rf"RIVERMILL_WEB_PORT={self._ports[service]} \g<0>", text, flags=re.MULTILINE,
+            )  # fmt: skip
+        for service, port in zip(SERVICES, range(9101, 9105), strict=True):
+            text = text.replace(f"http://10.0.0.7:{port}", f"http://127.0.0.1:{self._ports[service]}")
+        return text
 
     async def sell(self, count: int) -> None:
         """Send orders, and whether they were returned."""
@@ -109,6 +118,13 @@ class Shop:
             await registry.set_alias(
                 self.pipeline.deployment.name, "champion", SetAlias(version, live=live, reason="test")
             )
+
+    def bearing(self, token: str = "") -> httpx.Client:
+        """The registry's API of this pipeline, for who has the token in this file of the checkout, or none."""
+        headers = {"Authorization": f"Bearer {(self.folder / token).read_text().strip()}"} if token else {}
+        deployment = self.pipeline.deployment
+        url = f"{deployment.settings.registry_url}/api/v1/models/{deployment.name}"
+        return httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False)
 
 
 def keyed(fields: dict[str, Any]) -> Keyed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import subprocess
 import sys
@@ -14,20 +13,12 @@ from pathlib import Path
 import pytest
 
 from schemas import deadletter
-from services.cli.jars import jars
-from services.cli.java import find_java
 from services.domain.murmur import partition
 from tests.debian import program
+from tests.integration.kafka_tools import lay_out
 from tests.integration.pipelines import Pipeline, fresh_name, until
 from tests.pages import DOCS, blocks
 
-CONSOLE = {
-    "kafka-console-producer.sh": "org.apache.kafka.tools.ConsoleProducer",
-    "kafka-console-consumer.sh": "org.apache.kafka.tools.consumer.ConsoleConsumer",
-    "kafka-consumer-groups.sh": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
-}
-"""Kafka's scripts, and what of its jars they run."""
-TOOLS = Path(__file__).parent / "kafka-tools-jars.sha256"
 PAGE = "clients.md"
 SECTIONS = ("## aiokafka", "## confluent-kafka", "## Kafka's console tools", "## kcat")
 WITHIN = 60
@@ -39,14 +30,8 @@ REFUSED = "A-1012"
 def shell(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment in which the page's programs are on PATH."""
     folder = tmp_path_factory.mktemp("bin")
-    class_path = os.pathsep.join(map(str, [*jars(pinned=TOOLS), *jars()]))
-    for name, main in CONSOLE.items():
-        script = folder / name
-        options = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto -Xmx128m"
-        script.write_text(f'#!/bin/sh\nexec "{find_java()}" {options} -cp "{class_path}" {main} "$@"\n')
-        script.chmod(0o755)
     program("kcat", ["kcat", "librdkafka1", "libyajl2"], folder)
-    return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": ""}
+    return {**lay_out(folder), "PYTHONPATH": ""}
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,6 @@ SHOWN = {
     "tail predictions": r'"score":',
 }
 """What each command of the runbook has to print."""
-COMMANDS = [*dict.fromkeys(line for _, block in blocks(RUNBOOK) for line in block.splitlines())]
 
 
 def of(heading: str, page: str = OPERATING) -> list[str]:
@@ -53,6 +52,13 @@ def of(heading: str, page: str = OPERATING) -> list[str]:
 
 
 _, SETTINGS, START = of("## 3. Run it", OWN_TOPICS)
+COMMANDS = [
+    *dict.fromkeys(
+        line
+        for block in (*(text for _, text in blocks(RUNBOOK)), *of("## Changing the pipeline file"))
+        for line in block.splitlines()
+    )
+]
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +186,102 @@ def test_a_command_of_the_runbook_shows_what_it_should(shop: Shop, command: str)
         command = command.replace("12", str(asyncio.run(shop.newest("second"))))
     told = shop.look(command)
     assert re.search(SHOWN[what(command)], told, re.MULTILINE), told
+
+
+def test_models_are_promoted_pinned_rolled_back_and_released(shop: Shop) -> None:
+    """Each command says what is served then, the log has all four, and learning goes on with what was served before."""
+    (block,) = of("## Models")
+    asyncio.run(shop.name(asyncio.run(shop.newest("logistic")), live=True))
+    told = shop.look(re.sub(r"\b12\b", str(asyncio.run(shop.newest("second"))), block))
+    done = [("second", True), ("second", False), ("logistic", False), ("logistic", True)]
+    ways = [f"of {name} {'and what its candidate learns' if live else 'exactly'}" for name, live in done]
+    assert re.search(".*".join(ways), told, re.DOTALL), told
+    with shop.bearing() as registry:
+        newest = registry.get("/log", params={"limit": len(done)}).json()["items"]
+    assert [(each["candidate"], each["live"]) for each in reversed(newest)] == done
+    for each in newest:
+        assert each["reason"] in block
+        assert each["reason"].split()[0] in told.partition("actor")[2]
+
+
+def test_a_dead_letter_is_shown_whole(shop: Shop) -> None:
+    """The list says by which rule and where, and what lies there is the order as it came."""
+    listing, show = of("## Dead letters")[0].splitlines()
+    told = shop.look(listing)
+    assert "time_invalid" in told
+    place = re.search(r"\b\d/\d+\b", told)
+    assert place
+    assert '"placed_at":"yesterday"' in shop.look(show.replace("2/17", place[0])).replace(" ", "")
+
+
+def test_the_doctor_finds_nothing_wrong(shop: Shop) -> None:
+    """Asked where the services run, after all that was done to them."""
+    (block,) = of("## Looking for what is wrong")
+    told = shop.run(block)
+    assert told.count("✓") > 10
+    assert "✗" not in told
+
+
+def test_with_tokens_everybody_may_do_what_they_are_for(shop: Shop) -> None:
+    """Nobody is heard without one; the learner publishes by its own and scoring fetches by its own, neither promotes;
+    who promotes by a token does so until it is revoked.
+    """
+    make, restart, revoke = of("## Who may use the registry")
+    assert re.search(r"anna +publish promote", shop.look(make))
+    before = asyncio.run(shop.newest("second"))
+    shop.run(restart)
+
+    def newest() -> int:
+        with shop.bearing("anna.token") as registry:
+            found = registry.get("/versions", params={"candidate": "second", "limit": 1}).raise_for_status().json()
+        return int(found["items"][0]["version"])
+
+    def promote(token: str) -> int:
+        with shop.bearing(token) as registry:
+            wanted = {"version": newest(), "live": False, "reason": "test"}
+            return registry.put("/aliases/champion", json=wanted).status_code
+
+    async def published() -> bool:
+        return newest() > before
+
+    async def served() -> bool:
+        return await shop.measured("scoring", "rivermill_served_version") == newest()
+
+    async def scenario() -> None:
+        await shop.ready("learner", "scoring")
+        await shop.sell(60)
+        await until(published, "a version of the learner's")
+        await shop.pipeline.settle()
+        tokens = ("", "scoring.token", "learner.token", "anna.token")
+        assert [promote(each) for each in tokens] == [401, 403, 403, 200]
+        await until(served, "what was promoted to be served")
+
+    asyncio.run(scenario())
+    shop.look(revoke)
+    with shop.bearing("anna.token") as registry:
+        assert registry.get("/log").status_code == 401
+
+
+def test_reset_begins_anew(shop: Shop) -> None:
+    """All of its topics are gone, once its name was typed; started again it learns, and what it publishes is newer."""
+    (block,) = of("## Reset")
+    deployment = shop.pipeline.deployment
+    before = asyncio.run(shop.newest("logistic"))
+    told = shop.answer(block, "Type the pipeline's name", deployment.name)
+    assert f"Deleted {len(deployment.table())} topics" in told
+
+    async def published() -> bool:
+        async with shop.pipeline.registry() as registry:
+            newest = (await registry.versions(deployment.name, candidate="logistic", limit=1)).items[0]
+            named = {alias.version for alias in (await registry.aliases(deployment.name)).values()}
+        return newest.version > before and newest.examples_offset > 20 and newest.version in named
+
+    async def scenario() -> None:
+        shop.run(START)
+        await shop.ready(*SERVICES)
+        await shop.sell(60)
+        await until(published, "a version that has learned again to be named")
+        drawn = await shop.pipeline.settle()
+        assert drawn.totals["join"]["labelled"] == 60
+
+    asyncio.run(scenario())
