@@ -35,6 +35,8 @@ class Membership(ConsumerRebalanceListener):
     A rebalance stops nothing by itself: the group proposes, transactional ids decide. Lanes that stay run on, lanes
     that leave finish their batch, lanes that come are started.
 
+    ``assigned`` is whether the lanes of an assignment have begun: there may be none.
+
     Every ``look_every_s`` seconds it tells the lanes where their inputs end; ``answered_at`` (monotonic seconds) is when
     Kafka last answered that.
     """
@@ -66,7 +68,6 @@ class Membership(ConsumerRebalanceListener):
         self._wanted = frozenset(place.partition for place in places)
         self._fenced_at.clear()
         self._generation += 1
-        self.assigned = True
         self._wake.set()
 
     async def run(self) -> None:
@@ -144,6 +145,7 @@ class Membership(ConsumerRebalanceListener):
         for number, lane in self.lanes.items():
             if number not in self._wanted:
                 self._end(lane, number)
+        self.assigned = self._generation > 0
         self._gauge.set(len(self.lanes))
         now = time.monotonic()
         for number, at in self._fenced_at.items():

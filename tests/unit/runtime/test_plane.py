@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
+from aiokafka import TopicPartition
+
 from schemas.state import Checkpoint
+from services.runtime import clients
 from services.runtime.lane import Lane
 from services.runtime.plane import DataPlane
 from services.runtime.settings import Settings
@@ -54,3 +58,23 @@ def test_a_stage_without_an_assignment_is_unready() -> None:
     assert made.unready() == ["health: no assignment yet"]
     made._memberships[0].assigned = True
     assert made.unready() == []
+
+
+def test_an_assignment_makes_no_service_ready_before_its_lanes_run() -> None:
+    """Assigned lanes that have not begun yet are waited for like those that restore."""
+
+    async def scenario() -> tuple[list[str], list[str]]:
+        made, lane = plane()
+        membership, place = made._memberships[0], TopicPartition("p.events.raw", 0)
+        membership.lanes.clear()
+        membership._consumer = clients.reader(lane.stage.settings)
+        membership._consumer.assign([place])
+        membership.on_partitions_assigned([place])
+        before = made.unready()
+        membership._reconcile()
+        membership._tasks[0].cancel()
+        return before, made.unready()
+
+    before, begun = asyncio.run(scenario())
+    assert before == ["health: no assignment yet"]
+    assert [reason.partition(":")[0] for reason in begun] == ["health/0"]
