@@ -23,6 +23,7 @@ import faust
 import mode.loop
 import structlog
 from faust.auth import SASLCredentials, SSLCredentials
+from faust.tables.manager import TableManager
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from services.domain.spec import SpecError
@@ -44,6 +45,17 @@ class Handler(Protocol):
 
     async def __call__(self, value: bytes, offset: int, behind: bool = False) -> None:
         """One record. ``behind``: a newer one lay in its topic when this process began, and is yet to come."""
+
+
+class _NoTables(TableManager):
+    """Faust's own, which waits a second for tables to be declared before anything is read: here there are none."""
+
+    logger = logging.getLogger("faust.tables")  # what mode says of it is no more important than what it says of others
+
+    async def on_start(self) -> None:
+        """Let Faust subscribe, and begin."""
+        await self._update_channels()
+        await self.recovery.start()
 
 
 def _credentials(settings: Settings) -> Any:
@@ -69,6 +81,7 @@ def make_app(service: str, pipeline: str, settings: Settings) -> Any:
         topic_disable_leader=True,
         topic_allow_declare=False,
         store="memory://",
+        TableManager=_NoTables,
         datadir=str(_folder(service, settings)),
         web_bind=settings.bind,
         web_host=settings.bind,
