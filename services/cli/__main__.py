@@ -6,10 +6,8 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
-import structlog
 from cyclopts import App, CycloptsError, Group
 
 _RUN = Group("Run", sort_key=1)
@@ -32,52 +30,87 @@ _TOLD = {
 }  # fmt: skip
 """Exceptions whose message says what happened and what to do."""
 _COMMANDS = (
-    ("init", "services.cli.init_command:init", _RUN),
-    ("demo", "services.cli.demo:demo", _RUN),
-    ("up", "services.cli.up:up", _RUN),
-    ("produce", "services.cli.produce_command:produce", _RUN),
-    ("broker", "services.cli.broker_command:command", _RUN),
-    ("backtest", "services.cli.backtest:backtest", _LOOK),
-    ("check", "services.cli.check_command:check", _LOOK),
-    ("status", "services.cli.status:status", _LOOK),
-    ("doctor", "services.cli.doctor_command:doctor", _LOOK),
-    ("top", "services.cli.top:top", _LOOK),
-    ("tail", "services.cli.tail:tail", _LOOK),
-    ("deadletter", "services.cli.deadletters:command", _LOOK),
-    ("topics", "services.cli.topics_command:topics", _LOOK),
-    ("models", "services.cli.models:command", _CHANGE),
-    ("tokens", "services.cli.tokens:command", _CHANGE),
-    ("reset", "services.cli.topics_command:reset", _CHANGE),
-)
+    (
+        "init", "services.cli.init_command:init", _RUN,
+        "Write a commented first pipeline file from a sample of events and labels.",
+    ),
+    (
+        "demo", "services.cli.demo:demo", _RUN,
+        "Replay the flights out of New York in 2013 through everything, and watch a model learn which will be late.",
+    ),
+    ("up", "services.cli.up:up", _RUN, "Run a pipeline on this machine: broker, topics, registry and services."),
+    (
+        "produce", "services.cli.produce_command:produce", _RUN,
+        "Send events or labels to a pipeline, as a producer of your own would.",
+    ),
+    (
+        "broker", "services.cli.broker_command:command", _RUN,
+        "Apache Kafka on this machine, loopback only, in the background: start, stop, status.",
+    ),
+    (
+        "backtest", "services.cli.backtest:backtest", _LOOK,
+        "Replay the past through a pipeline, and measure what it would have predicted.",
+    ),
+    (
+        "check", "services.cli.check_command:check", _LOOK,
+        "Read a pipeline file, say what is wrong with it by line and key, try its candidates, and explain what it means.",
+    ),
+    (
+        "status", "services.cli.status:status", _LOOK,
+        "Show where a pipeline stands: every stage's lanes, the champion, open incidents, and the account.",
+    ),
+    (
+        "doctor", "services.cli.doctor_command:doctor", _LOOK,
+        "Look at everything that a pipeline needs: broker, topics, groups, access, registry, token, clocks, key, disk.",
+    ),
+    (
+        "top", "services.cli.top:top", _LOOK,
+        "Watch a running pipeline: stages, processes, labels, dead letters, the champion, open incidents.",
+    ),
+    ("tail", "services.cli.tail:tail", _LOOK, "Show the records of a stream, committed ones only, until Ctrl-C."),
+    (
+        "deadletter", "services.cli.deadletters:command", _LOOK,
+        "Look at what was refused: by which rule, and each record as it came.",
+    ),
+    (
+        "topics", "services.cli.topics_command:topics", _LOOK,
+        "List the topics of a pipeline: partitions, how long records stay, who writes and who reads.",
+    ),
+    (
+        "models", "services.cli.models:command", _CHANGE,
+        "Versions in the registry: which are served, promote, roll back, pin, release.",
+    ),
+    (
+        "tokens", "services.cli.tokens:command", _CHANGE,
+        "Make, list and revoke the registry's API tokens, in its database: `RIVERMILL_REGISTRY_DATABASE`, or the file in "
+        "the data directory. The registry may run meanwhile.",
+    ),
+    (
+        "reset", "services.cli.topics_command:reset", _CHANGE,
+        "Delete everything a pipeline has in Kafka: its topics, its state, its groups. Asks first.",
+    ),
+)  # fmt: skip
+"""Name, where it is, group, and what ``--help`` says of it: the first sentence of its own help."""
 
 
-def application(*, whole: bool = False) -> App:
-    """The command line; ``whole`` imports every command now, to show what each is for."""
+def application(*, listed: bool = False) -> App:
+    """The command line; ``listed`` tells what each command is for as the list has it, so that none needs importing."""
     app = App(name="rivermill", help=_HELP, help_epilogue=_EPILOGUE, help_format="markdown", version=_version)
     app["--help"].group = app["--version"].group = Group("Options", sort_key=9)
-    for name, place, group in _COMMANDS:
-        if whole:
-            module, _, function = place.partition(":")
-            command = getattr(import_module(module), function)
-            if isinstance(command, App):
-                command.group = group
-                app.command(command)
-            else:
-                app.command(command, name=name, group=group)
-        else:
-            app.command(place, name=name, group=group)
+    for name, place, group, purpose in _COMMANDS:
+        app.command(place, name=name, group=group, help=purpose if listed else None)
     return app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    _quiet()
+    listed = given[:1] in ([], ["--help"], ["-h"])
+    if not listed:
+        _quiet()
     sys.path.append("")  # the current directory, where `python -m services.learner` also finds a candidate's factory
     try:
-        code = application(whole=given[:1] in ([], ["--help"], ["-h"]))(
-            given, result_action="return_value", exit_on_error=False, print_error=False
-        )
+        code = application(listed=listed)(given, result_action="return_value", exit_on_error=False, print_error=False)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:
@@ -93,6 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _quiet() -> None:
     """A command tells what happened itself: the libraries' own warnings would only repeat it."""
+    import structlog  # noqa: PLC0415 - as long in coming as all that `--help` needs
+
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 

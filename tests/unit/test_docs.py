@@ -244,7 +244,7 @@ def test_every_command_exists(page):
     """Shown commands are ones of rivermill, with options that it takes, targets of the Makefile, or modules; those that
     run in a container name a service of the file.
     """
-    app = application(whole=True)
+    app = application()
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for command in commands(page):
         words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word) and word != "&"]
