@@ -21,8 +21,7 @@ from services.cli.child import STEADY_S, Child, Command
 from services.cli.watchdog import Watchdog
 from services.runtime.ending import USER_ERROR
 from services.runtime.launch import Deployment, load
-from services.runtime.settings import Settings, SettingsError, from_environment
-from services.runtime.worker import DEFAULT_PORTS
+from services.runtime.settings import DEFAULT_PORTS, Settings, SettingsError, from_environment
 
 REGISTRY_PORT, BROKER_PORT = 8080, 9092
 _STOP_S, _STAGGER_S = 10.0, 0.2

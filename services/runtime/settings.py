@@ -16,6 +16,8 @@ SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Delivery = Literal["exactly_once", "at_least_once"]
 Compression = Literal["snappy", "zstd", "lz4", "gzip", "none"]
+DEFAULT_PORTS = {"cleaning": 9101, "scoring": 9102, "learner": 9103, "drift": 9104}
+"""Where each service serves /metrics, /healthz and /readyz unless RIVERMILL_WEB_PORT says otherwise."""
 _KEY_MIN_BYTES = 16
 _MAX_PORT = 65535
 ADDRESS = "host:port, several separated by commas, such as 127.0.0.1:9092"

@@ -31,11 +31,8 @@ from services.runtime import access, interpreter, launch, logs
 from services.runtime.ending import Ending, exit_code
 from services.runtime.errors import OperatorError
 from services.runtime.plane import DataPlane
-from services.runtime.settings import Settings
+from services.runtime.settings import DEFAULT_PORTS, Settings
 from services.runtime.stage import Stage
-
-DEFAULT_PORTS = {"cleaning": 9101, "scoring": 9102, "learner": 9103, "drift": 9104}
-"""Where each service serves /metrics, /healthz and /readyz unless RIVERMILL_WEB_PORT says otherwise."""
 
 _log = structlog.get_logger()
 

@@ -138,6 +138,14 @@ def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["demo", "up"])
+def test_a_supervisor_imports_no_service(name: str) -> None:
+    """What starts the services imports neither Faust nor what Faust does: each service is a process of its own."""
+    program = f"import sys; from services.cli.__main__ import application; application()['{name}']\n"
+    program += "sys.exit(bool({'faust', 'mode', 'aiohttp'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=8), st.floats(0.01, 0.99))
 def test_a_quantile_lies_in_its_bucket(counts: list[int], share: float) -> None:
     """The quantile read from a histogram lies between the bounds of the bucket that holds its rank."""

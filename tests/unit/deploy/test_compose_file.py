@@ -17,8 +17,7 @@ import yaml
 from schemas.topics import SERVICES
 from services.cli.jars import KAFKA
 from services.registry.settings import registry_settings
-from services.runtime.settings import from_environment
-from services.runtime.worker import DEFAULT_PORTS
+from services.runtime.settings import DEFAULT_PORTS, from_environment
 from tests.composed import FILE, OWN_KAFKA, ROOT, compose, image_environment, mounts, ours
 
 SCHEMA = json.loads((Path(__file__).parent / "compose-spec.json").read_text(encoding="utf-8"))

@@ -14,8 +14,7 @@ from services.learner.app import ROLES
 from services.registry.__main__ import command as registry_command
 from services.registry.settings import registry_settings
 from services.runtime.launch import arguments
-from services.runtime.settings import from_environment
-from services.runtime.worker import DEFAULT_PORTS
+from services.runtime.settings import DEFAULT_PORTS, from_environment
 from tests.unit.kubernetes.rendered import (
     OVERLAYS,
     ROOT,
