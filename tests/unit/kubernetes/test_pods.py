@@ -11,7 +11,7 @@ import pytest
 
 from services.domain.spec import parse
 from services.learner.app import ROLES
-from services.registry.__main__ import command as registry_command
+from services.registry.process import command as registry_command
 from services.registry.settings import registry_settings
 from services.runtime.launch import arguments
 from services.runtime.settings import DEFAULT_PORTS, from_environment

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 from functools import partial
 
-import services.registry.__main__ as registry
+from services.registry import process
 from services.registry.follower import Follower
 from services.registry.publisher import Publisher
 from services.runtime.ending import Ending
@@ -30,5 +31,5 @@ if __name__ == "__main__":
     Publisher.run = never  # type: ignore[method-assign] # the library's part
     if "FOLLOWER_FAILS" in os.environ:
         Follower.run = fail  # type: ignore[method-assign] # as above
-    registry.Ending = partial(Ending, 1.0)  # type: ignore[misc, assignment] # the constant, for the test's sake
-    registry.main()
+    process.Ending = partial(Ending, 1.0)  # type: ignore[misc, assignment] # the constant, for the test's sake
+    sys.exit(process.command())
