@@ -34,6 +34,7 @@ from services.runtime.plane import DataPlane
 from services.runtime.settings import DEFAULT_PORTS, Settings
 from services.runtime.stage import Stage
 
+_CANCELLED_S = 1.0
 _log = structlog.get_logger()
 
 
@@ -163,6 +164,16 @@ class Worker(faust.Worker):
         await self.plane.stop()
         if self.ending.code is None and not self.plane.cut_off:
             self.ending.code = 0
+
+    def _gather_all(self) -> None:
+        """Cancel what the libraries have left: mode would give it a second to end by itself, which it never does."""
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+
+    async def _sentinel_task(self) -> None:
+        """Wait for it, a second at most: mode would sleep so long before it closes the loop."""
+        if left := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(left, timeout=_CANCELLED_S)
 
     def _tell(self, error: BaseException) -> None:
         """One clear line for what is wrong with Faust, unless the data plane has had its own."""
