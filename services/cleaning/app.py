@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from schemas.state import Checkpoint
@@ -41,14 +42,17 @@ def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage
     spec, settings, partitions = deployment.spec, deployment.settings, deployment.partitions
     topics = Inputs(events=deployment.events_topic, labels=deployment.labels_topic, rekeyed=deployment.topic("rekeyed"))
 
+    async def passed(lane: int, checkpoint: Checkpoint | None) -> list[bytes]:
+        if checkpoint is None or lane >= partitions:
+            return []
+        return await readback.last_keys(settings, deployment.topic("events.clean"), lane, spec.event.dedupe_ids)
+
     async def open_clean(lane: int, checkpoint: Checkpoint | None) -> Driver:
-        limit = await kafka_topics.message_limit(settings, deployment.topic("deadletter"))
+        limit, keys = await asyncio.gather(
+            kafka_topics.message_limit(settings, deployment.topic("deadletter")), passed(lane, checkpoint)
+        )
         core = Clean(spec, lane, partitions, topics, limit - DEADLETTER_EXTRA_BYTES)
         if checkpoint is not None:
-            keys: list[bytes] = []
-            if lane < partitions:
-                clean = deployment.topic("events.clean")
-                keys = await readback.last_keys(settings, clean, lane, spec.event.dedupe_ids)
             core.restore(bytes(checkpoint.data), checkpoint.totals, keys)
         return CleanDriver(core, lane)
 
