@@ -1,7 +1,7 @@
 """Scoring linear models that have the same columns in one pass, by a function written for their plan.
 
 It does what :meth:`Columns.row` and :meth:`Linear.score` do, to the bit, without the objects between them: with ten numbers
-and one model scoring's core takes 4.2 µs an event in place of 4.8.
+and one model that took scoring's core from 4.8 to 4.2 µs an event.
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ KeyError, ValueError or IndexError: then each model is to be asked by itself."""
 def together(columns: Columns, models: Sequence[Linear]) -> Scores:
     """The function for these models. It reads their state at every call: what they learn shows at once."""
     states = [model.state for model in models]
-    make = _maker(columns.plan.numbers, columns.encodings, tuple(state.binary for state in states))
+    make = _maker(columns.plan.numbers, columns.encodings, len(columns.fields), tuple(state.binary for state in states))
     scores: Scores = make(columns.fields, columns.means, columns.inverse, states)
     return scores
 
 
 @lru_cache(maxsize=64)
 def _maker(
-    numbers: tuple[str, ...], encodings: tuple[tuple[str, int], ...], binary: tuple[bool, ...]
+    numbers: tuple[str, ...], encodings: tuple[tuple[str, int], ...], fields: int, binary: tuple[bool, ...]
 ) -> Callable[..., Any]:
     width = width_of(numbers, encodings)
-    lines = ["missing = [column(key(features), other) for key, column, other in fields]"]
+    lines = ["missing = [" + ", ".join(f"column{i}(key{i}(features), other{i})" for i in range(fields)) + "]"]
     lines += column_lines(len(numbers), encodings)
     for number, logistic in enumerate(binary):
         lines += _score_lines(number, width, logistic=logistic)
     lines += [f"return {unpacked('p', 0, len(binary))}"]
     head = ["def make(fields, means, inverse, states):", f"{unpacked('state', 0, len(binary))} = states"]
+    head += [f"key{i}, column{i}, other{i} = fields[{i}]" for i in range(fields)]
     source = "\n    ".join(
         [*head, "def scores(features, encoded):", *(f"    {line}" for line in lines), "return scores"]
     )
