@@ -38,8 +38,8 @@ _CORE = "services/scoring/core.py"
 PARTS = (
     ("compress", r"snappy_encode|lz4_encode|zstd_encode"),
     ("decompress", r"snappy_decode|lz4_decode|zstd_decode"),
+    ("decode the event (msgspec)", rf"{_CORE}: .*_decode|services/domain/numbers"),
     ("score: encodings, standardisation, model", r"services\.domain\.together|services/domain/"),
-    ("decode the event (msgspec)", rf"{_CORE}: .*_decode"),
     ("encode the prediction (msgspec)", rf"{_CORE}: .*(encode\(|_Prediction\(|event\.event_id, event\.time)"),
     ("the core's own loop", _CORE),
     ("metrics", r"prometheus_client|runtime/gauges|runtime/metrics"),

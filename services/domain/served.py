@@ -13,7 +13,7 @@ from services.domain.columns import Columns, Row
 from services.domain.encodings import ServedEncodings
 from services.domain.linear import Linear
 from services.domain.plan import Encoded, Features
-from services.domain.together import together
+from services.domain.together import NO_NUMBERS, numbers_together, together
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -50,6 +50,7 @@ class Served:
     __slots__ = (
         "_challengers",
         "_key",
+        "_of_numbers",
         "_row_wanted",
         "_together",
         "champion",
@@ -70,6 +71,8 @@ class Served:
         linear = [part.model for part in alike if isinstance(part.model, Linear)]
         self._together = together(champion.columns, linear) if isinstance(champion.model, Linear) else _none
         self._row_wanted = len(linear) < len(alike)
+        alone = len(linear) == 1 + len(challengers) and not encodings.tables
+        self._of_numbers = numbers_together(champion.columns, linear) if alone else None
         self._challengers = [
             (
                 linear.index(part.model) if part.columns is champion.columns and part.model in linear else 0,
@@ -101,6 +104,24 @@ class Served:
             row = self.champion.columns.row(features, encoded)
         score = known[0] if known or row is None else self.champion.model.score(row)
         return score, self._others(features, encoded, known, row) if self._challengers else []
+
+    def score_numbers(self, features: msgspec.Raw) -> tuple[float, list[ChallengerScore]] | None:
+        """What :meth:`score` says, to the bit, of features as they came; None: decode them, and ask there.
+
+        It scores events of numbers alone with linear models that have the same columns.
+        """
+        if self._of_numbers is None:
+            return None
+        try:
+            known = self._of_numbers(features, {})
+        except NO_NUMBERS:
+            return None
+        if not self._challengers:
+            return known[0], []
+        return known[0], [
+            ChallengerScore(candidate, version, offset, known[place])
+            for place, _, _, candidate, version, offset in self._challengers
+        ]
 
     def _others(
         self, features: Features, encoded: Encoded, known: Sequence[float], row: Row | None

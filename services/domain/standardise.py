@@ -24,7 +24,7 @@ def standardise(numbers: tuple[str, ...], encodings: tuple[tuple[str, int], ...]
     """The function for these numbers and these encodings (name, length of a row); dense columns in that order."""
     lines = [*column_lines(len(numbers), encodings), f"return {unpacked('z', 0, width_of(numbers, encodings))}"]
     source = "\n    ".join(["def dense(features, encoded, means, inverse, missing):", *lines])
-    scope = column_scope(numbers)
+    scope: dict[str, Any] = {"CLIP": CLIP, "LEAST": -CLIP, "read": reader(numbers)}
     exec(compile(source, f"<{__name__}>", "exec"), scope)  # noqa: S102 - the text holds numbers and quoted names only
     function: Standardise = scope["dense"]
     return function
@@ -35,13 +35,11 @@ def width_of(numbers: Sequence[str], encodings: Iterable[tuple[str, int]]) -> in
     return len(numbers) + sum(length for _, length in encodings)
 
 
-def column_scope(numbers: tuple[str, ...]) -> dict[str, Any]:
-    """What :func:`column_lines` name beside their arguments."""
-    return {"CLIP": CLIP, "LEAST": -CLIP, "read": _reader(numbers)}
-
-
 def column_lines(numbers: int, encodings: Sequence[tuple[str, int]]) -> Iterator[str]:
-    """Lines that compute ``z0``, ``z1``, … of ``features``, ``encoded``, ``means``, ``inverse``; see :data:`Standardise`."""
+    """Lines that compute ``z0``, ``z1``, … of ``features``, ``encoded``, ``means``, ``inverse``; see :data:`Standardise`.
+
+    They name ``read``, which makes the numbers of ``features``, and ``CLIP`` and ``LEAST``, its opposite.
+    """
     yield f"{unpacked('v', 0, numbers)} = read(features)"
     start = numbers
     for name, length in encodings:
@@ -64,7 +62,7 @@ def unpacked(letter: str, start: int, end: int) -> str:
     return "[" + ", ".join(f"{letter}{i}" for i in range(start, end)) + "]"
 
 
-def _reader(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+def reader(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
     """Reads these features in their order; KeyError when one is absent."""
     if len(names) > 1:
         return itemgetter(*names)

@@ -80,17 +80,22 @@ class Score:
         for record in batch:
             try:
                 event = _decode(record.value)  # type: ignore[arg-type]
-                features = _decode_features(event.features)
+                scored = served.score_numbers(event.features)
+                if scored is None:
+                    features = _decode_features(event.features)
             except _UNREADABLE as error:
                 self._reject(output, record, "undecodable", f"not a clean event: {error}", error)
                 continue
+            encoded: dict[str, list[float]] = {}
             try:
-                encoded = served.encodings.encode(features)
-                score, challengers = served.score(features, encoded)
+                if scored is None:
+                    encoded = served.encodings.encode(features)
+                    scored = served.score(features, encoded)
             except Exception as error:  # noqa: BLE001 - the champion may be any estimator; no event may stop the lane
                 message = f"{champion.candidate} version {champion.version} cannot score it: {error}"
                 self._reject(output, record, "unscorable", message, error)
                 continue
+            score, challengers = scored
             value = encode(
                 _Prediction(
                     event.event_id, event.time, score, score >= self._threshold if self._binary else score, model,

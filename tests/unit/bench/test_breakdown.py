@@ -22,9 +22,13 @@ def line(text: str, path: str = CORE) -> str:
     ("stack", "part"),
     [
         (line("event = _decode("), "decode the event (msgspec)"),
+        (
+            "scores (<services.domain.together>:3);<lambda> (services/domain/numbers.py:30)",
+            "decode the event (msgspec)",
+        ),
         (line("value = encode("), "encode the prediction (msgspec)"),
         (line("for record in batch"), "the core's own loop"),
-        (line("score, challengers = served.score"), "the core's own loop"),
+        (line("scored = served.score("), "the core's own loop"),
         ("a (x.py:1);scores (<services.domain.together>:9)", "score: encodings, standardisation, model"),
         ("a (x.py:1);send (aiokafka/conn.py:3);snappy_encode (aiokafka/codec.py:104)", "compress"),
         ("a (x.py:1);_batches (services/runtime/transactions.py:49)", "produce: records to batches"),
