@@ -36,7 +36,7 @@ _FRAME = re.compile(r"^(?P<name>.*) \((?P<file>[^()]*?)(:(?P<line>\d+))?\)$")
 _TITLE = re.compile(rb'(<text id="title"[^>]*>)[^<]*')
 _CORE = "services/scoring/core.py"
 PARTS = (
-    ("compress", r"snappy_encode|lz4_encode|zstd_encode"),
+    ("compress", r"snappy_encode|lz4_encode|runtime/compression"),
     ("decompress", r"snappy_decode|lz4_decode|zstd_decode"),
     ("decode the event (msgspec)", rf"{_CORE}: .*_decode|services/domain/numbers"),
     ("score: encodings, standardisation, model", r"services\.domain\.together|services/domain/"),

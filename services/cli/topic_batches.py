@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError, RecordTooLargeError
 
 from services.domain.murmur import partitions as partitions_of
+from services.runtime import compression
 
 Keyed = tuple[bytes | None, bytes]
 _BATCH_BYTES = 512 * 1024
@@ -21,17 +22,19 @@ _IN_FLIGHT = 64
 _TOPIC_TIMEOUT_S, _AGAIN_S = 5.0, 0.1
 """How long one that was just made may be unknown to the broker, and how soon it is asked again."""
 
+compression.install()
+
 
 class ProduceError(RuntimeError):
     """A record, a topic or a broker that cannot be used: which, why, and what to do."""
 
 
 def producer(kafka: dict[str, Any]) -> AIOKafkaProducer:
-    """An idempotent producer with snappy and large batches; ``kafka`` are aiokafka's connection arguments."""
+    """An idempotent producer with zstd and large batches; ``kafka`` are aiokafka's connection arguments."""
     return AIOKafkaProducer(
         **kafka,
         enable_idempotence=True,
-        compression_type="snappy",
+        compression_type="zstd",
         max_batch_size=_BATCH_BYTES,
         max_request_size=_MAX_REQUEST_BYTES,
     )

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from services.runtime import access, wire
+from services.runtime import access, compression, wire
 from services.runtime.errors import OperatorError
 from services.runtime.refusal import Refusal, refusal, untold, why
 from services.runtime.settings import Settings, SettingsError
@@ -27,6 +27,7 @@ ADMIN_ANSWER_MS = 20_000
 _CLOSE_S = 2.0
 
 wire.install()
+compression.install()
 
 
 class BrokerAwayError(OperatorError):

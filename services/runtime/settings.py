@@ -15,7 +15,7 @@ from services.runtime.errors import OperatorError
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Delivery = Literal["exactly_once", "at_least_once"]
-Compression = Literal["snappy", "zstd", "lz4", "gzip", "none"]
+Compression = Literal["zstd", "snappy", "lz4", "gzip", "none"]
 DEFAULT_PORTS = {"cleaning": 9101, "scoring": 9102, "learner": 9103, "drift": 9104}
 """Where each service serves /metrics, /healthz and /readyz unless RIVERMILL_WEB_PORT says otherwise."""
 _KEY_MIN_BYTES = 16
@@ -36,7 +36,7 @@ class Settings:
     registry_token: str | None = field(default=None, repr=False)
     data_dir: Path = Path(".data")
     delivery: Delivery = "exactly_once"
-    compression: Compression = "snappy"
+    compression: Compression = "zstd"
     signing_key: bytes | None = field(default=None, repr=False)
     signing_key_previous: bytes | None = field(default=None, repr=False)
     security_protocol: SecurityProtocol = "PLAINTEXT"
@@ -189,7 +189,7 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         registry_token=_token(env),
         data_dir=Path(env.get("RIVERMILL_DATA_DIR") or Settings.data_dir),
         delivery=_choice(env, "RIVERMILL_DELIVERY", Delivery, "exactly_once"),
-        compression=_choice(env, "RIVERMILL_COMPRESSION", Compression, "snappy"),
+        compression=_choice(env, "RIVERMILL_COMPRESSION", Compression, "zstd"),
         signing_key=_key(env, "RIVERMILL_SIGNING_KEY"),
         signing_key_previous=_key(env, "RIVERMILL_SIGNING_KEY_PREVIOUS"),
         security_protocol=protocol,

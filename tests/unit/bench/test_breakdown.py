@@ -31,6 +31,7 @@ def line(text: str, path: str = CORE) -> str:
         (line("scored = served.score("), "the core's own loop"),
         ("a (x.py:1);scores (<services.domain.together>:9)", "score: encodings, standardisation, model"),
         ("a (x.py:1);send (aiokafka/conn.py:3);snappy_encode (aiokafka/codec.py:104)", "compress"),
+        ("a (x.py:1);_encode (services/runtime/compression.py:17)", "compress"),
         ("a (x.py:1);_batches (services/runtime/transactions.py:49)", "produce: records to batches"),
         ("f (services/runtime/inputs.py:90);getall (aiokafka/consumer/fetcher.py:130)", "fetch: batches to records"),
         ("a (mode/worker.py:264)", "sockets and the event loop"),
