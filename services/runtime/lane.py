@@ -18,8 +18,9 @@ from services.runtime import checkpoints
 from services.runtime.errors import OperatorError
 from services.runtime.gauges import LaneGauges
 from services.runtime.inputs import Inputs
+from services.runtime.readback import LogTruncatedError
 from services.runtime.stage import Driver, Stage
-from services.runtime.transactions import AtLeastOnce, ExactlyOnce, Place, Publisher
+from services.runtime.transactions import AtLeastOnce, ExactlyOnce, FencedError, Place, Publisher
 
 _GROUP_OFFSETS_EVERY_S = 1.0
 _PASSED_CHECKPOINT_S = 1.0
@@ -72,10 +73,8 @@ class Lane:
         else:
             publisher = await AtLeastOnce.open(stage.settings, stage.state_topic)
         try:
-            checkpoint = await checkpoints.last(
-                stage.settings, stage.state_topic, number % stage.partitions, stage.checkpoint_key(number)
-            )
-            driver = await stage.open(number, checkpoint)
+            checkpoint = await self._last_checkpoint()
+            driver = await self._open(checkpoint)
             try:
                 await self._work(driver, publisher, checkpoint, began)
             finally:
@@ -83,6 +82,21 @@ class Lane:
         finally:
             await publisher.close()
             self._gauges.clear()
+
+    async def _last_checkpoint(self) -> Checkpoint | None:
+        stage, number = self.stage, self.number
+        return await checkpoints.last(
+            stage.settings, stage.state_topic, number % stage.partitions, stage.checkpoint_key(number)
+        )
+
+    async def _open(self, checkpoint: Checkpoint | None) -> Driver:
+        """Restore. Logs that do not match the checkpoint are truncated, unless another owner has gone on with them since."""
+        try:
+            return await self.stage.open(self.number, checkpoint)
+        except LogTruncatedError as error:
+            if await self._last_checkpoint() != checkpoint:
+                raise FencedError(f"another owner went on with lane {self.number} while it was restored") from error
+            raise
 
     async def _work(self, driver: Driver, publisher: Publisher, checkpoint: Checkpoint | None, began: float) -> None:
         await driver.ready()

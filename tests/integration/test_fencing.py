@@ -6,17 +6,20 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from schemas.state import Checkpoint
 from services.domain.records import Out
 from services.runtime import checkpoints, clients
 from services.runtime.inputs import Inputs
 from services.runtime.lane import Lane
-from services.runtime.stage import Stage
+from services.runtime.readback import LogTruncatedError
+from services.runtime.stage import Driver, Stage
 from services.runtime.transactions import ExactlyOnce, FencedError
 from tests.integration.copying import PARTITIONS, committed, expected, has, make_stage, produce, until, values
 
@@ -229,5 +232,37 @@ def test_of_owners_that_open_in_turns_only_one_commits(
                 value = f"{name}{number}".encode()
                 await owner.publish({(f"{pipeline_name}.events.clean", 0): [Out(None, value, 0)]}, {})
         await owner.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("steps")
+def test_logs_that_another_owner_continues_during_a_restore_are_not_called_truncated(
+    broker: str, pipeline_name: str
+) -> None:
+    """As the join does, opening compares the checkpoint with the stage's outputs: what differs is fatal if nobody wrote."""
+
+    async def run() -> None:
+        lenient = await make_stage(broker, pipeline_name, PARTITIONS)
+        lost = False
+
+        async def open_strictly(lane: int, checkpoint: Checkpoint | None) -> Driver:
+            found = len(await committed(broker, contest.target))
+            if lost or found != (checkpoint.totals["in"] if checkpoint else 0):
+                raise LogTruncatedError(f"{found} records are there")
+            return await lenient.open(lane, checkpoint)
+
+        contest = Contest(replace(lenient, open=open_strictly))
+        start = Start(("checkpoint",))
+        first = contest.start(start)
+        await start.reached("checkpoint", first)
+        await contest.one_more(contest.start())
+        start.go("checkpoint")
+        with pytest.raises(FencedError, match="another owner went on"):
+            await first
+        await contest.end()
+        lost = True
+        with pytest.raises(LogTruncatedError):
+            await contest.start()
 
     asyncio.run(run())
