@@ -224,9 +224,9 @@ class Pipeline:
         settings = self.deployment.settings
         self.deployment = deployed(self.path, text, settings.broker, settings.registry_url)
 
-    def registry(self, actor: str = "tests") -> RegistryClient:
+    def registry(self, actor: str = "tests", token: str | None = None) -> RegistryClient:
         """A client of the registry."""
-        return RegistryClient(self.deployment.settings.registry_url, actor=actor)
+        return RegistryClient(self.deployment.settings.registry_url, token=token, actor=actor)
 
     async def totals(self) -> dict[str, dict[str, int]]:
         """The totals of every stage, as checkpointed now."""

@@ -87,9 +87,13 @@ class Shop:
         """How often scoring has refused a signature since it began."""
         return await self.measured("scoring", 'rivermill_served_refused_total{reason="signature"}')
 
-    async def newest(self, candidate: str) -> int:
+    def token(self, file: str) -> str:
+        """The token in this file of the checkout."""
+        return (self.folder / file).read_text(encoding="utf-8").strip()
+
+    async def newest(self, candidate: str, token: str | None = None) -> int:
         """The newest version of a candidate."""
-        async with self.pipeline.registry() as registry:
+        async with self.pipeline.registry(token=token) as registry:
             page = await registry.versions(self.pipeline.deployment.name, candidate=candidate, limit=1)
             return page.items[0].version
 
@@ -121,7 +125,7 @@ class Shop:
 
     def bearing(self, token: str = "") -> httpx.Client:
         """The registry's API of this pipeline, for who has the token in this file of the checkout, or none."""
-        headers = {"Authorization": f"Bearer {(self.folder / token).read_text().strip()}"} if token else {}
+        headers = {"Authorization": f"Bearer {self.token(token)}"} if token else {}
         deployment = self.pipeline.deployment
         url = f"{deployment.settings.registry_url}/api/v1/models/{deployment.name}"
         return httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False)

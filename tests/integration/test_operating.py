@@ -265,13 +265,13 @@ def test_with_tokens_everybody_may_do_what_they_are_for(shop: Shop) -> None:
 def test_reset_begins_anew(shop: Shop) -> None:
     """All of its topics are gone, once its name was typed; started again it learns, and what it publishes is newer."""
     (block,) = of("## Reset")
-    deployment = shop.pipeline.deployment
-    before = asyncio.run(shop.newest("logistic"))
+    deployment, token = shop.pipeline.deployment, shop.token("scoring.token")
+    before = asyncio.run(shop.newest("logistic", token))
     told = shop.answer(block, "Type the pipeline's name", deployment.name)
     assert f"Deleted {len(deployment.table())} topics" in told
 
     async def published() -> bool:
-        async with shop.pipeline.registry() as registry:
+        async with shop.pipeline.registry(token=token) as registry:
             newest = (await registry.versions(deployment.name, candidate="logistic", limit=1)).items[0]
             named = {alias.version for alias in (await registry.aliases(deployment.name)).values()}
         return newest.version > before and newest.examples_offset > 20 and newest.version in named
