@@ -116,7 +116,7 @@ def _incidents(incidents: Mapping[str, Alert]) -> Text:
         return Text.from_markup("[bold]Incidents[/] none\n")
     lines = [
         f"  [{'green' if alert.state == 'resolved' else 'yellow'}]{escape(incident_line(alert))}[/]"
-        for alert in list(incidents.values())[-5:]
+        for alert in sorted(incidents.values(), key=lambda alert: alert.state != "resolved")[-5:]
     ]
     return Text.from_markup("[bold]Incidents[/]\n" + "\n".join(lines) + "\n")
 

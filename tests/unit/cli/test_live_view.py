@@ -6,6 +6,7 @@ import io
 import re
 from datetime import UTC, datetime
 
+import msgspec
 from rich.console import Console
 
 from schemas.alerts import Alert, Position
@@ -78,6 +79,14 @@ def test_the_view_shows_incidents_as_they_are_worded() -> None:
     """The newest step of each incident is a line, brackets and all; without one it says none."""
     assert "2013-02-14 06:00 drift opened: distance [mean] moved" in shown(NOW, {"a": INCIDENT})
     assert "Incidents none" in shown(NOW, {})
+
+
+def test_an_open_incident_is_never_pushed_out_by_resolved_ones() -> None:
+    """However many later ones are over, what is still open is shown; among the five lines it is the last."""
+    over = msgspec.structs.replace(INCIDENT, state="resolved", resolution="recovered", summary="it came back")
+    text = shown(NOW, {"a": INCIDENT} | {f"later-{number}": over for number in range(9)})
+    assert "distance [mean] moved" in text.splitlines()[-2]
+    assert text.count("it came back") == 4
 
 
 def test_the_plain_line_says_the_same() -> None:
