@@ -48,7 +48,7 @@ class Canary(msgspec.Struct):
 
 class Manifest(msgspec.Struct, kw_only=True):
     """What a snapshot is of. ``pipeline`` is the spec's canonical form, ``versions`` those of python, numpy, river;
-    ``withdrawn`` are candidates that the fold had dropped.
+    ``withdrawn`` are candidates that the fold had dropped, ``failed_in_a_row`` the last steps of learning, all failed.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     versions: dict[str, str]
     canaries: list[Canary]
     withdrawn: list[Withdrawn] = []
+    failed_in_a_row: int = 0
 
 
 class Shared(msgspec.Struct):

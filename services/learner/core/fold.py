@@ -228,6 +228,7 @@ class Fold:
             spec=control.spec, pipeline=control.pipeline, log_id=control.log_id, examples_offset=self.offset,
             label_came_in_ms=self.label_came_in_ms, examples=self.examples, metrics=metrics,
             versions=snapshot.versions(), canaries=list(self._expected(learner.model)), withdrawn=control.withdrawn,
+            failed_in_a_row=learner.failed_in_a_row,
         )  # fmt: skip
         measured = msgspec.msgpack.encode((learner.failures, learner.measured.state()))
         shared = snapshot.Shared(self._columns.state(), self._encodings.state(), measured)
@@ -270,7 +271,9 @@ class Fold:
         failures, state = _METRICS.decode(taken.shared.metrics)
         table = spec.pipeline
         measured = Prequential(binary=table.task == "binary", threshold=table.threshold, state=state)
-        return Learner(taken.manifest.candidate, model, measured, failures)
+        return Learner(
+            taken.manifest.candidate, model, measured, failures, failed_in_a_row=taken.manifest.failed_in_a_row
+        )
 
 
 def _remaining(spec: Spec, withdrawn: Sequence[Withdrawn]) -> list[Candidate]:

@@ -53,6 +53,15 @@ def test_the_manifest_tells_what_the_snapshot_is_of(blob):
     assert len(manifest.canaries) == snapshot.CANARIES
 
 
+def test_a_manifest_from_before_a_field_was_added_is_read(blob):
+    """What a manifest did not hold at first has the value that it had for every snapshot then."""
+    manifest = snapshot.read(blob, snapshot.sign(blob, KEY), [KEY]).manifest
+    text = msgspec.json.decode(msgspec.json.encode(manifest))
+    for added in ("withdrawn", "failed_in_a_row"):
+        del text[added]
+    assert msgspec.json.decode(msgspec.json.encode(text), type=snapshot.Manifest) == manifest
+
+
 @settings(max_examples=100)
 @given(data=st.data())
 def test_no_altered_snapshot_is_opened(data, blob):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from schemas.alerts import Alert
 from schemas.codec import encode
@@ -98,6 +100,24 @@ def test_a_candidate_that_fails_at_every_example_is_withdrawn(moods, cause):
     record = fold.withdrawal()
     assert [it.cause for it in (record.withdrawn if record else [])] == ([cause] if cause else [])
     assert fold.learners["own"].failures == moods.count("fails")
+
+
+FAILING = log(45 + HOPELESS, *["fails"] * 20, "", *["fails"] * HOPELESS)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, len(FAILING) - 1), max_size=3))
+def test_failures_in_a_row_are_counted_on_after_a_restore(cuts):
+    """Written down and restored anywhere among failures, a fold asks for the withdrawal that one that never stopped does."""
+    fold, start = Fold(), 0
+    for cut in sorted(cuts):
+        fold = Fold.restored(opened(folded(FAILING[start:cut], fold)))
+        start = cut
+    folded(FAILING[start:], fold)
+    record = fold.withdrawal()
+    assert record is not None
+    assert [(it.candidate, it.examples_offset) for it in record.withdrawn] == [("own", len(FAILING))]
+    assert fold.learners["own"].failures == 20 + HOPELESS
 
 
 def test_a_withdrawal_drops_the_candidate_and_nothing_else():
