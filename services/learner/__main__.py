@@ -1,4 +1,4 @@
-"""``python -m services.learner --pipeline PIPELINE.toml [--role join|train|all]``."""
+"""``python -m services.learner --pipeline PIPELINE.toml [--role join|train|all] [--refold]``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ def main() -> None:
         from services.runtime import launch, worker  # noqa: PLC0415 - as above
     parser = launch.arguments("learner", services.learner.__doc__ or "")
     parser.add_argument("--role", choices=ROLES, default="all", help="the stages to run here (default: all)")
+    parser.add_argument(
+        "--refold", action="store_true", help="fold the examples from the log's start, whatever snapshots there are"
+    )
     options = parser.parse_args()
-    worker.start("learner", options.pipeline, partial(wire, role=options.role))
+    worker.start("learner", options.pipeline, partial(wire, role=options.role, refold=options.refold))
 
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ ROLES = ("all", "join", "train")
 
 
 def wire(
-    deployment: Deployment, counts: dict[str, int], role: str = "all"
+    deployment: Deployment, counts: dict[str, int], role: str = "all", *, refold: bool = False
 ) -> tuple[Sequence[Stage], Mapping[str, Handler]]:
-    """The stages of one role; the learner follows no control topic."""
+    """The stages of one role; the learner follows no control topic. With ``refold`` no snapshot is restored."""
     return [
         *([_join(deployment, counts)] if role in ("all", "join") else []),
-        *([_train(deployment, counts)] if role in ("all", "train") else []),
+        *([_train(deployment, counts, refold=refold)] if role in ("all", "train") else []),
     ], {}
 
 
@@ -33,7 +33,7 @@ def _join(deployment: Deployment, counts: dict[str, int]) -> Stage:
     return deployment.stage("learner", "join", inputs, partial(open_join, deployment))
 
 
-def _train(deployment: Deployment, counts: dict[str, int]) -> Stage:
+def _train(deployment: Deployment, counts: dict[str, int], *, refold: bool) -> Stage:
     settings = deployment.settings
     _ = settings.signing_keys  # a learner that cannot sign is told so at its start
     catalogue.prepare(deployment.spec.model.candidates)
@@ -41,7 +41,7 @@ def _train(deployment: Deployment, counts: dict[str, int]) -> Stage:
     async def open_fold(lane: int, checkpoint: Checkpoint | None) -> Driver:  # noqa: ARG001 - a fold has one lane
         client = RegistryClient(settings.registry_url, token=settings.registry_token, actor="learner")
         cache = SnapshotCache(settings.folder("snapshots", deployment.name), client)
-        return await open_train(deployment, client, cache, checkpoint)
+        return await open_train(deployment, client, cache, checkpoint, refold=refold)
 
     examples = deployment.topic("examples")
     return deployment.stage("learner", "train", {examples: counts[examples]}, open_fold)

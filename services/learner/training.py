@@ -19,6 +19,7 @@ from schemas.state import Checkpoint
 from services.domain import live, snapshot
 from services.domain.records import Incoming, Out, Output, Standing
 from services.domain.registry_api import NewVersion
+from services.domain.signing import SignatureError
 from services.domain.spec import canonical
 from services.learner.core.fold import Fold, Taken
 from services.learner.core.train import Train
@@ -36,6 +37,11 @@ _REFOLD_CHUNK = 200
 _LABELS = 200
 _MEASURED_EVERY_MS = 1000
 _UNUSABLE = "a candidate of the pipeline file cannot be used ({}): correct [[model.candidates]]; nothing was written to the examples"
+_ANOTHER_KEY = (
+    "the last snapshots are signed neither with RIVERMILL_SIGNING_KEY nor with RIVERMILL_SIGNING_KEY_PREVIOUS, and scoring would "
+    "refuse what is signed with another key: set RIVERMILL_SIGNING_KEY_PREVIOUS to the key before. If that is lost, give "
+    "scoring the new one too, and start the learner with --refold: it folds the examples from the log's start"
+)
 _log = structlog.get_logger()
 
 
@@ -256,13 +262,16 @@ async def _taken(ask: Callable[[], Awaitable[_T]]) -> _T:
 
 
 async def open_train(
-    deployment: Deployment, client: RegistryClient, cache: SnapshotCache, checkpoint: Checkpoint | None
+    deployment: Deployment, client: RegistryClient, cache: SnapshotCache, checkpoint: Checkpoint | None, *, refold: bool
 ) -> Driver:
-    """The fold, restored from the checkpoint's snapshots and the log between them and the checkpoint."""
+    """The fold, restored from the checkpoint's snapshots and the log between them and the checkpoint.
+
+    With ``refold`` from the log alone.
+    """
     if checkpoint is None:
         return TrainDriver(Train(), deployment, client, cache)
     data = _DATA.decode(checkpoint.data)
-    core = Train(await _fold(deployment, cache, data))
+    core = Train(Fold() if refold else await restored_fold(deployment, cache, data))
     core.control_offset = checkpoint.control
     examples = deployment.topic("examples")
     begun = core.fold.examples
@@ -281,8 +290,11 @@ async def open_train(
     return driver
 
 
-async def _fold(deployment: Deployment, cache: SnapshotCache, data: Data) -> Fold:
-    """The fold as of the snapshots; an empty one, to be refolded from the log's start, if they cannot be used."""
+async def restored_fold(deployment: Deployment, cache: SnapshotCache, data: Data) -> Fold:
+    """The fold as of the snapshots; an empty one, to be refolded from the log's start, if they cannot be used.
+
+    SettingsError if they are signed with a key that is not known here: what comes of another key is for people to decide.
+    """
     if not data.snapshots:
         return Fold()
     opened = []
@@ -291,6 +303,8 @@ async def _fold(deployment: Deployment, cache: SnapshotCache, data: Data) -> Fol
             blob = await _taken(partial(cache.get, deployment.name, kept.version, kept.sha256))
             opened.append(snapshot.read(blob, kept.signature, deployment.settings.signing_keys))
         return Fold.restored(opened)
+    except SignatureError as error:
+        raise SettingsError(_ANOTHER_KEY) from error
     except (SettingsError, ValueError) as error:
         _log.warning("the last snapshots cannot be used: folding the examples from the log's start", error=str(error))
         return Fold()

@@ -21,6 +21,7 @@ from tests.integration.teaching import Teacher
 from tests.unit.estimators import CANDIDATE
 
 EXAMPLES = 300
+OTHER = "another key, for once"
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,9 @@ async def newest_live(pipeline: Pipeline, offset: int) -> LiveParameters:
     async def there() -> bool:
         values = [record.value for record in await pipeline.records("parameters")]
         found[:] = [
-            it for it in (live.unseal(value, [KEY.encode()]) for value in values) if it.examples_offset == offset
+            it
+            for it in (live.unseal(value, [KEY.encode(), OTHER.encode()]) for value in values)
+            if it.examples_offset == offset
         ]
         return bool(found)
 
@@ -97,6 +100,30 @@ async def taught_up_to_a_snapshot(pipeline: Pipeline, teacher: Teacher) -> int:
 
     await until(taken, f"a snapshot of the last {EXAMPLES - 100} examples; {pipeline.last_words('learner')}")
     return await snapshot_offset(pipeline)
+
+
+def test_a_learner_with_another_key_ends_unless_it_is_told_to_refold(pipeline: Pipeline, teacher: Teacher) -> None:
+    """It says what to do with exit code 2, signs nothing, and told to it continues the same model from the log alone."""
+    learner = pipeline.processes["learner"]
+    arguments, env = learner.arguments, learner.env
+
+    async def scenario() -> None:
+        await taught_up_to_a_snapshot(pipeline, teacher)
+        pipeline.kill("learner")
+        learner.env = {**env, "RIVERMILL_SIGNING_KEY": OTHER}
+        pipeline.restart("learner")
+        assert learner.running.wait(30) == 2, pipeline.last_words("learner")
+        for words in ("RIVERMILL_SIGNING_KEY_PREVIOUS", "--refold"):
+            assert words in pipeline.last_words("learner")
+        learner.arguments = [*arguments, "--refold"]
+        pipeline.restart("learner")
+        await goes_on_as_if_never_stopped(pipeline, teacher)
+        learner.arguments, learner.env = arguments, {**env, "RIVERMILL_SIGNING_KEY_PREVIOUS": OTHER}
+        pipeline.kill("learner")
+        pipeline.restart("learner")
+        await goes_on_as_if_never_stopped(pipeline, teacher)
+
+    asyncio.run(scenario())
 
 
 def test_a_learner_restarts_from_its_cache_while_the_registry_is_away(pipeline: Pipeline, teacher: Teacher) -> None:
@@ -139,7 +166,7 @@ def test_a_candidate_that_cannot_be_written_down_stops_nobody(pipeline: Pipeline
     """The log withdraws it once, the learner lives on and comes back without it, and scoring keeps its last version."""
 
     async def scenario() -> None:
-        pipeline.start("scoring")
+        pipeline.start("scoring", RIVERMILL_SIGNING_KEY_PREVIOUS=OTHER)
         learner = pipeline.processes["learner"].running
         await teacher.send_examples(EXAMPLES, color="closed")
         await teacher.await_control()
