@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from river.tree import HoeffdingAdaptiveTreeClassifier
+
 from tests.unit.stream import LOGISTIC, spec
 
 CANDIDATE = f"""
 [[model.candidates]]
 name = "own"
 factory = "{__name__}:Moody"
+"""
+GROWING = f"""
+[[model.candidates]]
+name = "growing"
+factory = "{__name__}:growing"
 """
 ALLOWED = [(__name__, "Moody")]
 MOOD = "carrier"
@@ -56,6 +63,11 @@ def stillborn() -> Moody:
     made = Moody()
     made.held = lambda: None
     return made
+
+
+def growing() -> HoeffdingAdaptiveTreeClassifier:
+    """The catalogue's tree, in a hurry: it has split after some ten examples in place of many hundred."""
+    return HoeffdingAdaptiveTreeClassifier(grace_period=5, delta=0.2, tau=0.2, seed=1)
 
 
 SPEC = spec(LOGISTIC + CANDIDATE)

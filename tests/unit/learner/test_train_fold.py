@@ -7,12 +7,16 @@ from hypothesis import strategies as st
 
 from schemas.examples import Control, Example
 from services.domain import snapshot
+from services.domain.estimators import Estimator
 from services.learner.core.fold import Fold, Refused
+from tests.unit.estimators import GROWING
 from tests.unit.stream import LOGISTIC, MORE, REGRESSION, TREE, control, events, examples, spec
 
 KEY = b"k" * 32
 LOG: list[Control | Example] = [control(spec()), *examples(150)]
 LOG.insert(90, control(spec(LOGISTIC + TREE, MORE)))
+GROWN: list[Control | Example] = [control(spec(LOGISTIC + GROWING)), *LOG[1:]]
+GROWN[90] = control(spec(LOGISTIC + GROWING + TREE, MORE))
 
 
 def folded(log: list[Control | Example], fold: Fold | None = None) -> Fold:
@@ -36,16 +40,28 @@ def state(fold: Fold) -> list[object]:
     return found
 
 
-WHOLE = state(folded(LOG))
+def splits(fold: Fold) -> int:
+    """How often the growing tree has split: its branches."""
+    model = fold.learners["growing"].model
+    assert isinstance(model, Estimator)
+    return int(model._estimator.n_branches)
+
+
+WHOLE = state(folded(GROWN))
+
+
+def test_the_tree_that_is_written_down_has_split():
+    """What continuing is tried on below is no stump: its tree has branches half-way, and more of them at the end."""
+    assert 1 < splits(folded(GROWN[:75])) < splits(folded(GROWN))
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.integers(1, len(LOG)), max_size=3))
+@given(st.lists(st.integers(1, len(GROWN)), max_size=3))
 def test_snapshot_load_continue_equals_never_having_stopped(cuts):
     """However often a fold is written down and restored, its state after the log is the same in every bit."""
     fold, start = Fold(), 0
-    for cut in [*sorted(cuts), len(LOG)]:
-        fold = folded(LOG[start:cut], fold)
+    for cut in [*sorted(cuts), len(GROWN)]:
+        fold = folded(GROWN[start:cut], fold)
         fold = reloaded(fold)
         start = cut
     assert state(fold) == WHOLE
