@@ -17,6 +17,7 @@ from schemas.state import Checkpoint
 from services.domain.records import Incoming, Out, Output, Standing
 from services.runtime import checkpoints, clients, readback
 from services.runtime.lane import Lane
+from services.runtime.membership import Membership
 from services.runtime.settings import Settings
 from services.runtime.stage import Driver
 from services.runtime.transactions import ExactlyOnce, Place
@@ -88,6 +89,40 @@ def test_a_stage_works_ahead_by_one_batch_if_it_may(broker: str, pipeline_name: 
     during = re.findall("begins(.*?)ends", "".join(steps))
     assert ("works" in during) is ahead
     assert set(during) <= {"", "works"}
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_stage_told_to_stop_commits_the_batch_in_flight(broker: str, pipeline_name: str, ahead: bool) -> None:
+    """All that its core has worked on is committed, within ten seconds: nothing is thrown away to be done again."""
+    worked: list[int] = []
+    members: list[Membership] = []
+
+    class Stopping(Driver):
+        def process(self, batch: Sequence[Incoming], now: int) -> Output:
+            worked.append(len(batch))
+            if len(worked) == 3:
+                members[0].stop()
+            return super().process(batch, now)
+
+    async def open_lane(lane: int, checkpoint: Checkpoint | None) -> Driver:
+        assert checkpoint is None
+        return Stopping(Copy(lane, {"in": 0}))
+
+    async def told() -> bool:
+        return len(worked) >= 3
+
+    async def run() -> None:
+        stage = await make_stage(broker, pipeline_name, PARTITIONS, ahead=ahead, max_batch=50)
+        source, target = f"{pipeline_name}.events.raw", f"{pipeline_name}.events.clean"
+        await produce(broker, source, values(0, 2_000))
+        async with asyncio.timeout(60) as stopping, running(replace(stage, open=open_lane)) as member:
+            members.append(member)
+            await until(told)
+            stopping.reschedule(asyncio.get_running_loop().time() + 10)
+        assert sum(worked) < 2_000, "it was told to stop in the middle"
+        assert await committed(broker, target) == expected(sum(worked))
+
+    asyncio.run(run())
 
 
 def test_a_transaction_aborted_half_way_is_invisible(broker: str, pipeline_name: str) -> None:
@@ -214,7 +249,10 @@ def test_the_newest_record_of_a_key_is_found_far_back(broker: str, pipeline_name
 
 
 def test_lanes_move_to_a_new_member_and_back(broker: str, pipeline_name: str) -> None:
-    """A second member takes its share while records flow, gives it back on leaving, and nothing is lost or repeated."""
+    """A second member takes its share while records flow, gives it back on leaving, and nothing is lost or repeated.
+
+    The lane that stays with the first member is one and the same all the time.
+    """
 
     async def run() -> None:
         first = await make_stage(broker, pipeline_name, PARTITIONS)
@@ -232,11 +270,15 @@ def test_lanes_move_to_a_new_member_and_back(broker: str, pipeline_name: str) ->
 
         async with running(first) as one:
             await until(lambda: _ready(one.lanes, 2))
+            begun = dict(one.lanes)
             feeding = asyncio.create_task(feed())
             async with running(second) as two:
                 await until(lambda: _ready(two.lanes, 1))
                 await until(lambda: _ready(one.lanes, 1))
+                ((stays, lane),) = one.lanes.items()
+                assert lane is begun[stays]
             await until(lambda: _ready(one.lanes, 2))
+            assert one.lanes[stays] is lane
             enough = True
             await feeding
             await produce(broker, source, [b"end"], 0)
