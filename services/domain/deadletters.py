@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from traceback import format_tb
 from typing import NamedTuple
 
 from schemas import deadletter as names
@@ -11,6 +12,7 @@ from services.domain.records import Header, Incoming, Out
 _MESSAGE_MAX_CHARACTERS = 1000
 _ORIGIN_PARTS = 3
 _MAX_HEADERS_BYTES = 32 * 1024
+_FRAMES = 20
 
 
 class Origin(NamedTuple):
@@ -51,24 +53,25 @@ def dead_letter(
     stage: str,
     rule: str,
     message: str,
-    exception: str = "",
+    exception: BaseException | None = None,
     *,
-    stacktrace: str = "",
     came: Origin | None = None,
     timestamp: int | None = None,
     most: int = MAX_MESSAGE_BYTES,
 ) -> Out:
     """The record for ``deadletter``: original key, value and headers, then the reason.
 
-    ``exception`` is a class name, ``rule`` when empty. ``came`` is the :func:`origin` of a record that went through
+    Of an ``exception`` what caused it, or itself, is told: its class, and where it was raised (lines of code, no values).
+    ``came`` is the :func:`origin` of a record that went through
     ``rekeyed``: its first key, headers and place are restored. ``timestamp`` replaces the record's own.
     A header's name that is not UTF-8 is written :func:`legible`, for nobody could read the letter otherwise.
     An original of more than ``most`` bytes is too large for ``deadletter``: it is cut, and a header says so.
     """
     at = came or Origin(record.topic, record.partition, record.offset, record.key, list(record.headers))
     headers = [(legible(name), content) for name, content in at.headers]
+    raised = exception and (exception.__cause__ or exception)
     reason: list[Header] = [
-        (names.EXCEPTION, _text(exception or rule, _MESSAGE_MAX_CHARACTERS)),
+        (names.EXCEPTION, _text(type(raised).__name__ if raised else rule, _MESSAGE_MAX_CHARACTERS)),
         (names.MESSAGE, _text(message, _MESSAGE_MAX_CHARACTERS)),
         (names.TOPIC, at.topic.encode()),
         (names.PARTITION, str(at.partition).encode()),
@@ -76,8 +79,9 @@ def dead_letter(
         (names.STAGE, stage.encode()),
         (names.RULE, rule.encode()),
     ]
-    if stacktrace:
-        reason.append((names.STACKTRACE, _text(stacktrace)[: names.STACKTRACE_MAX_BYTES]))
+    if raised and raised.__traceback__:
+        where = "".join(format_tb(raised.__traceback__, -_FRAMES))
+        reason.append((names.STACKTRACE, _text(where)[-names.STACKTRACE_MAX_BYTES :]))
     key, value = at.key, record.value
     stamp = record.timestamp if timestamp is None else timestamp
     if _size(key, value, headers) > most:

@@ -114,8 +114,7 @@ class Score:
     def _reject(
         self, output: Output, record: Incoming, rule: str, message: str, error: Exception | None = None
     ) -> None:
-        exception = type(error.__cause__ or error).__name__ if error else ""
-        output.to("deadletter", self._deadletter).append(dead_letter(record, "score", rule, message, exception))
+        output.to("deadletter", self._deadletter).append(dead_letter(record, "score", rule, message, error))
         total = f"deadletter.{rule}"
         self.totals[total] = self.totals.get(total, 0) + 1
 

@@ -255,6 +255,7 @@ class Clean:
             STAGE,
             rejected.rule,
             rejected.message,
+            rejected.error,
             came=read.came,
             timestamp=read.stamp,
             most=self._deadletter_bytes,
@@ -272,4 +273,4 @@ def _check_attached(record: Incoming) -> None:
 
 
 def _unexpected(error: Exception) -> Rejected:
-    return Rejected("unexpected", f"{type(error).__name__}: {error}")
+    return Rejected("unexpected", f"{type(error).__name__}: {error}", error)

@@ -67,12 +67,16 @@ _EXACT = 2**53
 
 
 class Rejected(Exception):  # noqa: N818 - an outcome of a record, not an error of the program
-    """A record is a dead letter: ``rule`` is one of :data:`REJECTIONS`, ``message`` says what is wrong with it."""
+    """A record is a dead letter: ``rule`` is one of :data:`REJECTIONS`, ``message`` says what is wrong with it.
 
-    def __init__(self, rule: str, message: str) -> None:
+    ``error`` is what was raised where that was ``unexpected``.
+    """
+
+    def __init__(self, rule: str, message: str, error: Exception | None = None) -> None:
         super().__init__(message)
         self.rule = rule
         self.message = message
+        self.error = error
 
 
 def change(field: str, rule: str, before: Any, after: Value) -> Change:

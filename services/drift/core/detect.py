@@ -79,7 +79,7 @@ class Detect:
             try:
                 summary = read(record, self._lanes)
             except UNREADABLE as error:
-                letter = dead_letter(record, STAGE, "undecodable", str(error), type(error).__name__)
+                letter = dead_letter(record, STAGE, "undecodable", str(error), error)
                 output.to("deadletter", 0).append(letter)
                 self.totals["deadletter.undecodable"] = self.totals.get("deadletter.undecodable", 0) + 1
                 continue

@@ -114,7 +114,7 @@ class Summarise:
             return None
 
     def _refuse(self, record: Incoming, error: Exception, output: Output) -> None:
-        letter = dead_letter(record, STAGE, "undecodable", str(error), type(error).__name__)
+        letter = dead_letter(record, STAGE, "undecodable", str(error), error)
         output.to("deadletter", self._lane % self._partitions).append(letter)
         self.totals["deadletter.undecodable"] = self.totals.get("deadletter.undecodable", 0) + 1
 

@@ -199,7 +199,7 @@ class Join:
         stream = "predictions" if record.topic == self.predictions_topic else "labels"
         count = f"deadletter.{stream}.{error.rule}"
         self.totals[count] = self.totals.get(count, 0) + 1
-        letter = dead_letter(record, "join", error.rule, str(error), type(error.__cause__ or error).__name__)
+        letter = dead_letter(record, "join", error.rule, str(error), error)
         self._output.to("deadletter", self._deadletter_partition).append(letter)
 
     def _prediction(self, record: Incoming) -> None:

@@ -53,7 +53,7 @@ class Train:
             try:
                 kind = self._apply(record)
             except Refused as error:
-                letter = dead_letter(record, "train", error.rule, str(error), type(error.__cause__ or error).__name__)
+                letter = dead_letter(record, "train", error.rule, str(error), error)
                 output.to("deadletter", record.partition).append(letter)
                 kind = f"deadletter.{error.rule}"
             totals[kind] = totals.get(kind, 0) + 1

@@ -108,3 +108,15 @@ def test_an_id_passes_once_among_the_last_so_many(restart_at: int) -> None:
     passed = [*cleaned(out), *cleaned(after.process(records[restart_at:], NOW))]
     assert [e.event_id for e in passed] == [HERE[n] for n in (0, 1, 2, 3, 0, 1, 9)]
     assert after.totals["duplicates"] == 2
+
+
+def test_a_dead_letter_that_nobody_foresaw_says_where_it_failed() -> None:
+    """Class and place of what was raised are for whoever is to mend it; a refusal by rule has none."""
+    core = Clean(pipeline(), 0, 4, TOPICS)
+    del core._clock
+    unforeseen, refused = dead(core.process([event(raw()), event(b"{")], NOW))
+    told = dict(unforeseen.headers)
+    assert (told["rivermill.rule"], told["__streams.errors.exception"]) == (b"unexpected", b"AttributeError")
+    assert b"in _event\n    self._clock.check_event(" in (told["__streams.errors.stacktrace"] or b"")
+    assert dict(refused.headers)["__streams.errors.exception"] == b"json_invalid"
+    assert "__streams.errors.stacktrace" not in dict(refused.headers)

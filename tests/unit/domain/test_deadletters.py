@@ -22,19 +22,45 @@ def test_a_hop_through_rekeyed_can_be_undone(headers: list[tuple[str, bytes]], k
     assert origin(hopped) == ("a/topic", 3, 12, key, headers)
 
 
+def failed() -> ValueError:
+    """An error that has a cause."""
+    try:
+        try:
+            raise ArithmeticError("because")
+        except ArithmeticError as cause:
+            raise ValueError("why") from cause
+    except ValueError as error:
+        return error
+
+
 def test_a_dead_letter_is_the_original_and_a_reason() -> None:
     """Key, value, headers and timestamp are untouched; the reason follows in headers."""
     record = Rec("raw", 3, 12, 5, b"k", b"v", [("h", b"1")])
-    letter = dead_letter(record, "score", "no_model", "why \ud800", "ValueError", stacktrace="line\n" * 5000)
+    letter = dead_letter(record, "score", "no_model", "why \ud800", failed())
     assert (letter.key, letter.value, letter.timestamp, letter.headers[0]) == (b"k", b"v", 5, ("h", b"1"))
     told = dict(letter.headers)
     assert told["rivermill.stage"] == b"score"
     assert told["rivermill.rule"] == b"no_model"
-    assert told["__streams.errors.exception"] == b"ValueError"
+    assert told["__streams.errors.exception"] == b"ArithmeticError"
     assert told["__streams.errors.message"] == b"why ?"
-    assert len(told["__streams.errors.stacktrace"]) == 4096
+    where = told["__streams.errors.stacktrace"]
+    assert where is not None
+    assert f'File "{__file__}"'.encode() in where
+    assert b"in failed" in where
     assert (told["__streams.errors.topic"], told["__streams.errors.partition"]) == (b"raw", b"3")
     assert told["__streams.errors.offset"] == b"12"
+
+
+def test_where_it_was_raised_is_told_in_few_bytes() -> None:
+    """The last of it, however long, and none where nothing was raised."""
+    with pytest.raises(LookupError) as raised:
+        exec(compile("raise LookupError", "long" * 5_000, "exec"))  # noqa: S102 - the test's own code
+    record = Rec("raw", 3, 12, 5, b"k", b"v")
+    where = dict(dead_letter(record, "score", "r", "m", raised.value).headers)["__streams.errors.stacktrace"]
+    assert where is not None
+    assert len(where) == 4096
+    assert where.endswith(b'long", line 1, in <module>\n')
+    assert "__streams.errors.stacktrace" not in dict(dead_letter(record, "score", "r", "m").headers)
 
 
 def test_a_value_without_bytes_stays_apart_from_no_value() -> None:
@@ -51,7 +77,7 @@ def test_a_value_without_bytes_stays_apart_from_no_value() -> None:
 def test_every_dead_letter_fits_its_topic(key: int, value: int, header: int, cut: bool) -> None:
     """An original as large as its topic allows is whole; a larger one is cut to fit and says its size."""
     record = Rec("t", 0, 0, 0, b"k" * key, b"v" * value, [("h", b"h" * header)])
-    letter = dead_letter(record, "clean", "too_large", "m" * 10_000, stacktrace="s" * 10_000)
+    letter = dead_letter(record, "clean", "too_large", "m" * 10_000, failed())
     size = len(letter.key or b"") + len(letter.value or b"") + sum(len(n) + len(v) + 12 for n, v in letter.headers)
     assert size < MAX_MESSAGE_BYTES + DEADLETTER_EXTRA_BYTES - 1024
     assert (TRUNCATED_FROM in dict(letter.headers)) is cut
