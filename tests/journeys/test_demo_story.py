@@ -15,6 +15,7 @@ from services.cli.offline import Offline, Raw, Record
 from services.runtime.launch import load
 
 KILOMETRES = datetime(2013, 2, 14, tzinfo=UTC)
+WEATHER = {"temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib"}
 MILES_AGAIN = datetime(2013, 2, 22, tzinfo=UTC)
 
 
@@ -55,6 +56,14 @@ def test_the_winter_is_no_flood(story: tuple[Offline, list[Alert]]) -> None:
     assert 1 <= len(opened) <= 10
     assert len(set(opened)) == len(opened)
     assert len({alert.alert_id for alert in alerts}) == len(alerts)
+
+
+def test_each_incident_has_a_cause_that_can_be_named(story: tuple[Offline, list[Alert]]) -> None:
+    """It is the weather, or the distances in kilometres: never the calendar, the airlines, or what they score."""
+    _, alerts = story
+    causes = [alert.suspects[0].feature for alert in alerts if alert.state == "opened"]
+    assert set(causes) <= WEATHER | {"distance"}, causes
+    assert causes.count("distance") == 1
 
 
 def test_the_models_have_learned(story: tuple[Offline, list[Alert]]) -> None:
