@@ -74,6 +74,8 @@ def seen(data_dir: Path) -> dict[str, Any]:
         "parameters": rivermill("tail", "parameters", "--from-beginning", "--limit", "1", data_dir=data_dir).stdout,
         "deadletters": json.loads(rivermill("deadletter", "list", "--json", data_dir=data_dir).stdout),
         "models": json.loads(rivermill("models", "list", "--json", data_dir=data_dir).stdout),
+        "shown": json.loads(rivermill("models", "show", "1", "--json", data_dir=data_dir).stdout),
+        "shown_lines": rivermill("models", "show", "1", data_dir=data_dir).stdout,
         "pinned": rivermill("models", "pin", "1", "a test", data_dir=data_dir).stdout,
         "log": json.loads(rivermill("models", "log", "--json", data_dir=data_dir).stdout),
         "doctor": rivermill("doctor", data_dir=data_dir),
@@ -207,6 +209,8 @@ def test_a_supervised_pipeline_survives_kills_and_its_account_balances(
     assert '"candidates":{"logistic"' in found["parameters"]
     assert {"json_invalid", "time_ahead"} <= {each["rule"] for each in found["deadletters"]["rules"]}
     assert found["models"]["aliases"]["champion"]["candidate"] == "logistic"
+    assert found["shown"] == next(each for each in found["models"]["versions"] if each["version"] == 1)
+    assert re.search(rf"^sha256 +{found['shown']['sha256']}$", found["shown_lines"], re.MULTILINE)
     assert "version 1 of logistic exactly (pinned)" in found["pinned"]
     assert found["log"][0]["reason"] == "a test"
     assert_examined(found)

@@ -33,6 +33,7 @@ def test_help_names_every_command_with_what_it_is_for(capsys: pytest.CaptureFixt
     for name in (
         "init",
         "demo",
+        "backtest",
         "up",
         "status",
         "doctor",
@@ -45,6 +46,7 @@ def test_help_names_every_command_with_what_it_is_for(capsys: pytest.CaptureFixt
         "broker",
         "produce",
         "check",
+        "tokens",
     ):
         assert f"│ {name} " in shown
     for words in ("Run", "Look", "Change", "Ctrl-C"):
@@ -52,7 +54,7 @@ def test_help_names_every_command_with_what_it_is_for(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("name", [
-    "init", "demo", "up", "status", "doctor", "top", "tail", "topics", "reset", "produce", "check", "models pin", "models rollback",
+    "init", "demo", "backtest", "up", "status", "doctor", "top", "tail", "topics", "reset", "produce", "check", "models pin", "models rollback", "models show",
     "deadletter list", "deadletter show", "broker start",
 ])  # fmt: skip
 def test_every_command_shows_how_it_is_typed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
