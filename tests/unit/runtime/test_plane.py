@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import httpx
 from aiokafka import TopicPartition
 
 from schemas.state import Checkpoint
+from services.cli.loopback import free_port
 from services.runtime import clients
 from services.runtime.lane import Lane
 from services.runtime.plane import DataPlane
 from services.runtime.settings import Settings
 from services.runtime.stage import Driver, Stage
+from services.runtime.worker import _pages, make_app
 
 
 async def never(lane: int, checkpoint: Checkpoint | None) -> Driver:
@@ -78,3 +81,30 @@ def test_an_assignment_makes_no_service_ready_before_its_lanes_run() -> None:
     before, begun = asyncio.run(scenario())
     assert before == ["health: no assignment yet"]
     assert [reason.partition(":")[0] for reason in begun] == ["health/0"]
+
+
+def test_the_pages_answer_503_when_it_is_not_well(tmp_path: Path) -> None:
+    """/healthz and /readyz of a service are 200 while its lanes run, and name the lane that has stalled or is not there."""
+    made, lane = plane()
+    made._memberships[0].assigned = lane.ready = True
+    port = free_port()
+    app = make_app("cleaning", "p", Settings(data_dir=tmp_path, web_port=port))
+    _pages(app, made)
+
+    async def asked() -> list[tuple[int, object]]:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            return [(it.status_code, it.json()) for it in [await client.get("/healthz"), await client.get("/readyz")]]
+
+    async def run() -> None:
+        app.finalize()
+        app.web.init_server()
+        await app.web.start_server()
+        healthy, ready = {"healthy": True, "stalled": []}, {"ready": True, "waiting": []}
+        assert await asked() == [(200, healthy), (200, ready)]
+        lane.moved_at -= 31
+        assert await asked() == [(503, {"healthy": False, "stalled": ["health/0"]}), (200, ready)]
+        lane.ready = False
+        assert await asked() == [(200, healthy), (503, {"ready": False, "waiting": made.unready()})]
+        await app.web.stop_server()
+
+    asyncio.run(run())
