@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -40,10 +41,11 @@ def checkout(folder: Path) -> Path:
 class Terminal:
     """A bash with job control: exports and jobs last from block to block. Leaving it ends all that it has started.
 
-    ``output`` is the file for what it prints; it reads what is typed from a terminal, for Ctrl-C's sake.
+    ``output`` is the file for what it prints; it reads what is typed from a terminal, for Ctrl-C's sake. With ``screen`` it
+    prints on a terminal, too, and all of that is copied to the file.
     """
 
-    def __init__(self, folder: Path, output: Path, **env: str) -> None:
+    def __init__(self, folder: Path, output: Path, *, screen: bool = False, **env: str) -> None:
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -56,11 +58,13 @@ class Terminal:
         silent[3] = (silent[3] & ~termios.ECHO) | termios.NOFLSH  # Ctrl-C takes nothing that was typed before it
         termios.tcsetattr(theirs, termios.TCSANOW, silent)
         opened = 'exec bash --norc --noprofile --noediting -i < "$0" 2> "$0"'  # which makes it the session's own
-        with output.open("wb") as sink:
-            self._bash = subprocess.Popen(
-                ["sh", "-c", opened, os.ttyname(theirs)], cwd=folder, env=kept | env | _SILENT,
-                stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
+        output.write_bytes(b"")
+        sink = _screen(output) if screen else os.open(output, os.O_WRONLY)
+        self._bash = subprocess.Popen(
+            ["sh", "-c", opened, os.ttyname(theirs)], cwd=folder, env=kept | env | _SILENT,
+            stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        os.close(sink)
         self._theirs = theirs
         self.run("exec 2>&1\nset -o pipefail")
 
@@ -144,3 +148,21 @@ class Terminal:
         except OSError:
             return set()
         return {int(child) for child in children.split()}
+
+
+def _screen(output: Path) -> int:
+    """A terminal to print on; a thread copies what is printed to the file, until nobody has the terminal open any more."""
+    shown, sink = pty.openpty()
+    termios.tcsetwinsize(sink, (40, 120))
+    plain = termios.tcgetattr(sink)
+    plain[1] &= ~termios.OPOST  # ends of lines as they were written
+    termios.tcsetattr(sink, termios.TCSANOW, plain)
+
+    def copy() -> None:
+        with output.open("wb", buffering=0) as file, suppress(OSError):  # what reading raises at the end
+            while True:
+                file.write(os.read(shown, 65536))
+        os.close(shown)
+
+    threading.Thread(target=copy, name="copies a screen", daemon=True).start()
+    return sink
