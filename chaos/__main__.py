@@ -59,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _parser().error("--kills needs the fault kill among --faults")
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     acts = plan(seed, faults=faults, duration_s=options.duration, kills=options.kills, gap_s=options.gap)
+    if not acts:
+        _parser().error(f"no fault fits into --duration {options.duration:g} with --gap {options.gap:g}")
     print(f"seed {seed}: {len(acts)} acts in {acts[-1].at:.0f} s; replay with: python -m chaos --seed {seed} ...")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that the broker is away is no news here
     try:

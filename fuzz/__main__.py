@@ -1,7 +1,7 @@
 """Mutated bytes against the decoders and the cleaning core: nothing raises, and every record ends in exactly one place.
 
 Cases follow from the seed: what is found can be run again with ``--seed``, or from the file that it is written to. With
-atheris (``make fuzz COVERAGE=1``, Linux) mutations are led by the code that they reach.
+atheris (``make fuzz LED=events``, Linux) mutations are led by the code that they reach.
 """
 
 from __future__ import annotations

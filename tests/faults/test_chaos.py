@@ -33,7 +33,9 @@ def test_nothing_is_lost_and_nothing_counts_twice(tmp_path: Path) -> None:
     assert all(result.counts[kind] for kind in kinds), result.counts
 
 
-@pytest.mark.parametrize("wrong", [["--faults", "gremlins"], ["--kills", "3", "--faults", "stall"]])
+@pytest.mark.parametrize(
+    "wrong", [["--faults", "gremlins"], ["--kills", "3", "--faults", "stall"], ["--duration", "0"]]
+)
 def test_a_wrong_wish_is_one_clear_line(wrong: list[str]) -> None:
     """What cannot be done is told before anything is started, with exit code 2."""
     done = chaos(*wrong)
