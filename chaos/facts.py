@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from chaos import reader
+from chaos import reader, script
 from schemas import deadletter
 from schemas.alerts import Alert
 from schemas.codec import type_decoder
@@ -36,12 +36,16 @@ class _RawLabel(msgspec.Struct):
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
-    """A record of an id at its place. ``time`` is a label's own, or a prediction's event time."""
+    """A record of an id at its place. ``time`` is a label's own, or a prediction's event time.
+
+    ``refused`` is the rule by which cleaning must refuse a raw record; empty for one that it must not refuse.
+    """
 
     partition: int
     offset: int
     id: str
     time: datetime | None = None
+    refused: str = ""
 
 
 class Dead(msgspec.Struct, frozen=True, gc=False):
@@ -102,20 +106,22 @@ async def gather(facts: Facts, broker: str, pipeline: str, partitions: int) -> N
                 take(facts, record)
 
 
-def _raw(kind: type[_RawEvent | _RawLabel], record: Any) -> Item:
+def _raw(kind: type[_RawEvent | _RawLabel], record: Any, refused: str) -> Item:
     try:
         found = msgspec.json.decode(record.value or b"", type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return Item(record.partition, record.offset, "")
-    return Item(record.partition, record.offset, str(found.id), getattr(found, "known_at", None))
+        return Item(record.partition, record.offset, "", None, refused)
+    return Item(record.partition, record.offset, str(found.id), getattr(found, "known_at", None), refused)
 
 
 def _raw_event(facts: Facts, record: Any) -> None:
-    facts.raw_events.append(_raw(_RawEvent, record))
+    as_event, _ = script.POISON.get(record.value, ("", ""))
+    facts.raw_events.append(_raw(_RawEvent, record, as_event))
 
 
 def _raw_label(facts: Facts, record: Any) -> None:
-    facts.raw_labels.append(_raw(_RawLabel, record))
+    _, as_label = script.POISON.get(record.value, ("", ""))
+    facts.raw_labels.append(_raw(_RawLabel, record, as_label))
 
 
 def _event(facts: Facts, record: Any) -> None:

@@ -82,12 +82,23 @@ _START = datetime(2024, 1, 1, tzinfo=UTC)
 _STEP = timedelta(seconds=1)
 _COLORS = ("red", "green", "blue")
 _SHIFT_EVERY, _SHIFT_FOR, _SHIFT = 5_000, 1_200, 4.0
-_POISON = (
-    b"", b"{", b"[]", b"null", b'{"id":true,"at":"2024-01-01T00:00:00Z"}', b'{"id":"","at":"2024-01-01T00:00:00Z"}',
-    b'{"id":"poison"}', b'{"id":"poison","at":"yesterday"}', b'{"id":"poison","at":"2999-01-01T00:00:00Z"}',
-    b'\xff\xfe{"id":"poison"}', b'{"id":"\\ud800","at":"2024-01-01T00:00:00Z"}', b"[" * 5_000,
-    b'{"id":' + b"9" * 5_000 + b"}", b'{"id":"poison","late":2,"known_at":"2024-01-01T00:00:00Z"}',
-)  # fmt: skip
+POISON = {
+    b"": ("empty_value", "empty_value"),
+    b"{": ("json_invalid", "json_invalid"),
+    b"[]": ("not_an_object", "not_an_object"),
+    b"null": ("not_an_object", "not_an_object"),
+    b'{"id":true,"at":"2024-01-01T00:00:00Z"}': ("id_invalid", "id_invalid"),
+    b'{"id":"","at":"2024-01-01T00:00:00Z"}': ("id_invalid", "id_invalid"),
+    b'{"id":"poison"}': ("time_missing", "time_missing"),
+    b'{"id":"poison","at":"yesterday"}': ("time_invalid", "time_missing"),
+    b'{"id":"poison","at":"2999-01-01T00:00:00Z"}': ("time_invalid", "time_missing"),
+    b'\xff\xfe{"id":"poison"}': ("bad_utf8", "bad_utf8"),
+    b'{"id":"\\ud800","at":"2024-01-01T00:00:00Z"}': ("id_invalid", "id_invalid"),
+    b"[" * 5_000: ("too_deep", "too_deep"),
+    b'{"id":' + b"9" * 5_000 + b"}": ("id_invalid", "id_invalid"),
+    b'{"id":"poison","late":2,"known_at":"2024-01-01T00:00:00Z"}': ("time_missing", "label_invalid"),
+}
+"""Records that cannot be used, with the rules that refuse them: as an event, as a label. Nothing else is refused."""
 
 
 class Send(NamedTuple):
@@ -134,7 +145,8 @@ class Script:
         """A burst of records that cannot be used; it changes nothing in the rest of the stream."""
         rng = random.Random(f"poison {seed}")  # noqa: S311 - as above
         kinds: tuple[Literal["events", "labels"], ...] = ("events", "labels")
-        return [Send(rng.choice(kinds), rng.choice((None, b"poison")), rng.choice(_POISON)) for _ in range(count)]
+        values = tuple(POISON)
+        return [Send(rng.choice(kinds), rng.choice((None, b"poison")), rng.choice(values)) for _ in range(count)]
 
     def _chance(self, share: float) -> bool:
         return self._random.random() < share

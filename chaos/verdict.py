@@ -61,22 +61,24 @@ class Verdict:
         )  # fmt: skip
 
     def deadletters(self) -> Violations:
-        """A dead letter is of a record that there is; a stage writes one of each at most."""
+        """A dead letter is cleaning's, one of each poisoned raw record, by the rule that its kind of poison calls for."""
         facts = self.facts
-        known = {
-            (self._topic(stream), it.partition, it.offset)
-            for stream, items in (
-                ("events.raw", facts.raw_events), ("labels.raw", facts.raw_labels), ("events.clean", facts.events),
-                ("predictions", facts.predictions), ("labels.clean", facts.labels),
-            )
+        refused = {
+            (self._topic(stream), it.partition, it.offset): it.refused
+            for stream, items in (("events.raw", facts.raw_events), ("labels.raw", facts.raw_labels))
             for it in items
-        }  # fmt: skip
-        for (stage, *place), count in self._dead.items():
-            topic, partition, offset = place
+        }
+        for dead, count in Counter(facts.dead).items():
+            at = f"{dead.topic}/{dead.partition}@{dead.offset}"
+            wanted = refused.get((dead.topic, dead.partition, dead.offset))
             if count > 1:
-                yield f"{topic}/{partition}@{offset} has {count} dead letters of {stage}"
-            if tuple(place) not in known:
-                yield f"a dead letter of {stage} is of {topic}/{partition}@{offset}, where no such record lies"
+                yield f"{at} has {count} dead letters of {dead.stage}"
+            if dead.stage != "clean":
+                yield f"{at} is a dead letter of {dead.stage} ({dead.rule}): what cleaning has passed can be used"
+            elif wanted is None:
+                yield f"a dead letter is of {at}, where no such record lies"
+            elif dead.rule != wanted:
+                yield f"{at} is a dead letter by {dead.rule!r}, by the script it is {wanted or 'good'!r}"
 
     def predictions(self) -> Violations:
         """Every clean event is in one prediction (or one dead letter of scoring)."""
@@ -210,7 +212,7 @@ class Verdict:
 CHECKS: dict[str, Callable[[Verdict], Violations]] = {
     "each raw event in one clean event, duplicate or dead letter": Verdict.events,
     "each raw label in one clean label or dead letter": Verdict.labels,
-    "each dead letter of a record, once": Verdict.deadletters,
+    "each dead letter of a poisoned record, once, by its rule": Verdict.deadletters,
     "each clean event in one prediction": Verdict.predictions,
     "order kept within a key": Verdict.order,
     "each prediction in one final outcome": Verdict.outcomes,

@@ -9,9 +9,11 @@ import pytest
 
 from chaos.adversary import FAULTS, KILLS, plan
 from chaos.recovery import Kill, distribution, distributions
-from chaos.script import CLOSING, FILE, HORIZON, PARTITIONS, Script
+from chaos.script import CLOSING, FILE, HORIZON, PARTITIONS, POISON, Script
+from services.cleaning.core.clean import Clean, Inputs
 from services.domain.murmur import partitions
 from services.domain.spec import parse
+from tests.unit.records import Rec
 
 
 def test_the_script_does_not_depend_on_how_it_is_cut() -> None:
@@ -49,6 +51,20 @@ def test_closing_events_pass_every_deadline_on_every_partition() -> None:
     assert min(Counter(partitions([it.key or b"" for it in closing], PARTITIONS)).values()) >= 3
     assert all(json.loads(it.value)["id"].startswith(CLOSING) for it in closing)
     assert min(json.loads(it.value)["at"] for it in closing) > last
+
+
+NOW = 1_700_000_000_000
+
+
+@pytest.mark.parametrize(("topic", "place"), [("events", 0), ("labels", 1)])
+def test_every_poison_is_refused_by_the_rule_that_the_script_tells(topic: str, place: int) -> None:
+    """Cleaning makes a dead letter of it, by that rule; a poisoned id belongs to the lane that reads it here."""
+    inputs = Inputs(events="events", labels="labels", rekeyed="rekeyed")
+    lane = int(partitions([b"poison"], PARTITIONS)[0])
+    for value, rules in POISON.items():
+        core = Clean(parse(FILE), lane, PARTITIONS, inputs)
+        core.process([Rec(topic, 0, 0, NOW, None, value)], NOW)
+        assert core.totals[f"deadletter.{topic}.{rules[place]}"] == 1, value
 
 
 def test_a_plan_follows_from_its_seed() -> None:

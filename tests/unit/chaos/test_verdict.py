@@ -7,10 +7,11 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from chaos.facts import Dead, Facts, Item, Learned
+from chaos.facts import Facts, Item, Learned
 from chaos.registry import CHECKS as REGISTRY_CHECKS
 from chaos.registry import Alias, Registry
 from chaos.verdict import CHECKS, Verdict
+from tests.unit.chaos.altered import all_refused, dead, good_refused
 from tests.unit.chaos.whole import CLOSING, PIPELINE, alert, at, checkpoint, facts, record, registry, told, version
 
 EVENTS, LABELS, DEAD, PREDICTIONS, ORDER, OUTCOMES, LABEL_OUTCOMES, EXAMPLES, ALERTS, INCIDENTS, TOTALS = CHECKS
@@ -31,6 +32,10 @@ BREAKS: list[tuple[str, str, Broken]] = [
     (LABELS, "a poisoned label swallowed", lambda it: it.dead.pop(1)),
     (DEAD, "a dead letter twice", lambda it: it.dead.append(it.dead[0])),
     (DEAD, "a dead letter of nothing", lambda it: it.dead.append(dead("events.raw", 3, 7))),
+    (DEAD, "a dead letter by another rule", lambda it: it.dead.__setitem__(0, dead("events.raw", 0, 3, "unexpected"))),
+    (DEAD, "a dead letter twice, by another rule", lambda it: it.dead.append(dead("events.raw", 0, 3, "unexpected"))),
+    (DEAD, "a good event refused", good_refused),
+    (DEAD, "everything refused by scoring", all_refused),
     (PREDICTIONS, "a prediction lost", lambda it: it.predictions.pop()),
     (PREDICTIONS, "a prediction twice", lambda it: it.predictions.append(Item(0, 99, "c", at(0)))),
     (PREDICTIONS, "a prediction on another partition", lambda it: it.predictions.__setitem__(1, Item(1, 0, "b", at(0)))),
@@ -75,10 +80,6 @@ REGISTRY_BREAKS: list[tuple[str, str, Callable[[Registry, Facts], object]]] = [
     (BLOBS, "a record of a version that is not there", lambda _, facts: facts.aliases.update(champion=record(9))),
     (OFFSETS, "a snapshot of records that are not there", lambda it, _: it.versions.update({2: version(2, offset=5)})),
 ]  # fmt: skip
-
-
-def dead(stream: str, partition: int, offset: int) -> Dead:
-    return Dead("clean", f"{PIPELINE}.{stream}", partition, offset, "json_invalid")
 
 
 def swap(items: list[Item], one: int, other: int) -> None:

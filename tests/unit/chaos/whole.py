@@ -47,9 +47,9 @@ def facts() -> Facts:
     names = ("a", "b", "c", f"{CLOSING}1")
     return Facts(
         raw_events=[
-            Item(0, 0, "a"), Item(0, 1, "a"), Item(0, 2, "b"), Item(0, 3, ""), Item(0, 4, f"{CLOSING}1"), Item(1, 0, "c"),
+            Item(0, 0, "a"), Item(0, 1, "a"), Item(0, 2, "b"), Item(0, 3, "", None, "json_invalid"), Item(0, 4, f"{CLOSING}1"), Item(1, 0, "c"),
         ],
-        raw_labels=[Item(0, 0, "a", at(1)), Item(0, 1, "a", at(2)), Item(0, 2, ""), Item(1, 0, "c", at(3))],
+        raw_labels=[Item(0, 0, "a", at(1)), Item(0, 1, "a", at(2)), Item(0, 2, "", None, "id_missing"), Item(1, 0, "c", at(3))],
         dead=[Dead("clean", "chaos.events.raw", 0, 3, "json_invalid"), Dead("clean", "chaos.labels.raw", 0, 2, "id_missing")],
         events=[Item(0, 10 + place, name) for place, name in enumerate(names)],
         labels=[Item(0, 20, "a", at(1)), Item(0, 21, "a", at(2)), Item(0, 22, "c", at(3))],
