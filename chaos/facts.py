@@ -38,7 +38,9 @@ class _RawLabel(msgspec.Struct):
 class Item(msgspec.Struct, frozen=True, gc=False):
     """A record of an id at its place. ``time`` is a label's own, or a prediction's event time.
 
-    ``refused`` is the rule by which cleaning must refuse a raw record; empty for one that it must not refuse.
+    ``refused`` is the rule by which cleaning must refuse a raw record; empty for one that it must not refuse. Of labels
+    and predictions ``stamp`` is Kafka's (ms): when the raw record came in. ``served`` stands for all that a prediction
+    holds beside its id.
     """
 
     partition: int
@@ -46,6 +48,8 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     id: str
     time: datetime | None = None
     refused: str = ""
+    stamp: int = 0
+    served: int = 0
 
 
 class Dead(msgspec.Struct, frozen=True, gc=False):
@@ -67,13 +71,14 @@ class Told(msgspec.Struct, frozen=True, gc=False):
 
 
 class Learned(msgspec.Struct, frozen=True, gc=False):
-    """An example without its features."""
+    """An example; ``served`` stands for what it holds of its prediction, as :class:`Item` has it."""
 
     offset: int
     id: str
     label_time: datetime
     label: bool | float
     corrects: bool | float | None
+    served: int = 0
 
 
 class Facts(msgspec.Struct):
@@ -130,12 +135,21 @@ def _event(facts: Facts, record: Any) -> None:
 
 def _label(facts: Facts, record: Any) -> None:
     label = _LABEL.decode(record.value)
-    facts.labels.append(Item(record.partition, record.offset, label.event_id, label.time))
+    facts.labels.append(Item(record.partition, record.offset, label.event_id, label.time, stamp=record.timestamp))
 
 
 def _prediction(facts: Facts, record: Any) -> None:
     made = _PREDICTION.decode(record.value)
-    facts.predictions.append(Item(record.partition, record.offset, made.event_id, made.time))
+    facts.predictions.append(
+        Item(
+            record.partition,
+            record.offset,
+            made.event_id,
+            made.time,
+            stamp=record.timestamp,
+            served=_served(made),
+        )
+    )
 
 
 def _outcome(facts: Facts, record: Any) -> None:
@@ -146,7 +160,11 @@ def _example(facts: Facts, record: Any) -> None:
     facts.examples_end = record.offset + 1
     it = _EXAMPLE.decode(record.value)
     if isinstance(it, Example):
-        facts.examples.append(Learned(record.offset, it.event_id, it.label_time, it.label, it.corrects))
+        facts.examples.append(Learned(record.offset, it.event_id, it.label_time, it.label, it.corrects, _served(it)))
+
+
+def _served(it: Prediction | Example) -> int:
+    return hash(msgspec.json.encode((it.time, it.score, it.model, it.challengers, it.features, it.encoded, it.spec)))
 
 
 def _alert(facts: Facts, record: Any) -> None:

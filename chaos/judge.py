@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from chaos import facts, reader, refold, registry, script
+from chaos import facts, ledger, reader, refold, registry, script
 from chaos.facts import Facts
 from chaos.registry import Registry, Version
 from chaos.verdict import Verdict
@@ -22,6 +22,7 @@ async def judge(deployment: Deployment, blobs: Path) -> tuple[Facts, dict[str, l
         return found, {"no committed record stays hidden": [str(error)]}
     told = await registry.gather(settings.registry_url, name, blobs)
     violations = Verdict(found, name, script.CLOSING).violations()
+    violations |= {what: list(check(found)) for what, check in ledger.CHECKS.items()}
     violations |= {what: list(check(told, found)) for what, check in registry.CHECKS.items()}
     violations["folding the examples anew gives the last snapshots"] = await _refold(deployment, told, blobs / name)
     return found, violations

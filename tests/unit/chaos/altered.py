@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from chaos.facts import Dead, Facts
-from tests.unit.chaos.whole import PIPELINE, checkpoint
+import msgspec
+
+from chaos.facts import Dead, Facts, Item
+from tests.unit.chaos.whole import PIPELINE, at, checkpoint, told
 
 
 def dead(stream: str, partition: int, offset: int, rule: str = "json_invalid", stage: str = "clean") -> Dead:
@@ -28,3 +30,34 @@ def all_refused(it: Facts) -> None:
     it.dead += [dead("labels.clean", label.partition, label.offset, "unexpected", "join") for label in it.labels]
     it.predictions, it.outcomes, it.examples = [], [], []
     it.checkpoints.update([checkpoint("score", 0), checkpoint("join", 0), checkpoint("train", 0)])
+
+
+def paired_crosswise(it: Facts) -> None:
+    """The labels of a and c have met each other's predictions; each is counted once."""
+    it.outcomes[0] = told(40, "a", "labelled", (32, 20), 1)
+    it.outcomes[1] = told(41, "a", "corrected", (32, 21), 2)
+    it.outcomes[3] = told(43, "c", "labelled", (30, 22), 3)
+
+
+def label_orphaned(it: Facts) -> None:
+    """The label of c came long before its deadline passed, and is an orphan; the prediction has expired."""
+    it.raw_labels[3] = Item(0, 3, "c", at(3))
+    it.outcomes[3] = told(43, "c", "expired", (32, None), 20)
+    it.outcomes.append(told(44, "c", "orphan", (None, 22), 3))
+    it.examples.pop()
+    it.checkpoints.update([
+        checkpoint("join", 0, labelled=1, corrected=1, expired=2, orphan=1),
+        checkpoint("train", 0, examples=1, corrections=1),
+    ])  # fmt: skip
+
+
+def outcomes_reversed(it: Facts) -> None:
+    """The correction of a was told before what it corrects."""
+    it.outcomes[0], it.outcomes[1] = it.outcomes[1], it.outcomes[0]
+
+
+def examples_exchanged(it: Facts) -> None:
+    """The example of c came before those of a, whose outcomes lie on its partition before."""
+    for place, offset in enumerate((2, 3, 1)):
+        it.examples[place] = msgspec.structs.replace(it.examples[place], offset=offset)
+    it.examples.sort(key=lambda each: each.offset)

@@ -7,14 +7,24 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from chaos.facts import Facts, Item, Learned
+from chaos.facts import Facts, Item, Learned, Told
+from chaos.ledger import CHECKS as LEDGER_CHECKS
 from chaos.registry import CHECKS as REGISTRY_CHECKS
 from chaos.registry import Alias, Registry
 from chaos.verdict import CHECKS, Verdict
-from tests.unit.chaos.altered import all_refused, dead, good_refused
+from tests.unit.chaos.altered import (
+    all_refused,
+    dead,
+    examples_exchanged,
+    good_refused,
+    label_orphaned,
+    outcomes_reversed,
+    paired_crosswise,
+)
 from tests.unit.chaos.whole import CLOSING, PIPELINE, alert, at, checkpoint, facts, record, registry, told, version
 
 EVENTS, LABELS, DEAD, PREDICTIONS, ORDER, OUTCOMES, LABEL_OUTCOMES, EXAMPLES, ALERTS, INCIDENTS, TOTALS = CHECKS
+PAIRS, SERVED, IN_TIME, LEDGER_ORDER = LEDGER_CHECKS
 REPLAYS, TELLS, BLOBS, OFFSETS = REGISTRY_CHECKS
 Broken = Callable[[Facts], object]
 BREAKS: list[tuple[str, str, Broken]] = [
@@ -54,6 +64,16 @@ BREAKS: list[tuple[str, str, Broken]] = [
     (EXAMPLES, "an example twice", lambda it: it.examples.append(it.examples[0])),
     (EXAMPLES, "an example with another label", lambda it: it.examples.__setitem__(0, Learned(1, "a", at(1), False, None))),
     (EXAMPLES, "a correction that corrects nothing", lambda it: it.examples.__setitem__(1, Learned(2, "a", at(2), False, None))),
+    (PAIRS, "labels given to each other's predictions", paired_crosswise),
+    (PAIRS, "an outcome under another id", lambda it: it.outcomes.__setitem__(0, told(40, "c", "labelled", (30, 20), 1))),
+    (PAIRS, "a label's outcome of another time", lambda it: it.outcomes.__setitem__(0, told(40, "a", "labelled", (30, 20), 2))),
+    (PAIRS, "an expiry at another time than the deadline", lambda it: it.outcomes.__setitem__(2, told(42, "b", "expired", (31, None), 19))),
+    (SERVED, "an example of another prediction", lambda it: it.examples.__setitem__(2, Learned(3, "c", at(3), True, None, served=1))),
+    (SERVED, "a correction of what was not learned", lambda it: it.examples.__setitem__(1, Learned(2, "a", at(2), False, False))),
+    (IN_TIME, "a label in time that is an orphan", label_orphaned),
+    (IN_TIME, "a correction in time that is an orphan", lambda it: it.outcomes.__setitem__(1, told(41, "a", "orphan", (30, 21), 2))),
+    (LEDGER_ORDER, "outcomes of a key out of order", outcomes_reversed),
+    (LEDGER_ORDER, "examples out of order", examples_exchanged),
     (ALERTS, "an alert twice", lambda it: it.alerts.append(it.alerts[3])),
     (INCIDENTS, "an incident that opens twice", lambda it: it.alerts.append(alert(2, "opened", "j"))),
     (INCIDENTS, "an incident that never opened", lambda it: it.alerts.append(alert(1, "updated", "k"))),
@@ -92,7 +112,9 @@ def pinned(it: Registry, version: int) -> None:
 
 
 def found(broken: Facts) -> set[str]:
-    return {check for check, violations in Verdict(broken, PIPELINE, CLOSING).violations().items() if violations}
+    violations = Verdict(broken, PIPELINE, CLOSING).violations()
+    violations |= {check: list(violated(broken)) for check, violated in LEDGER_CHECKS.items()}
+    return {check for check, each in violations.items() if each}
 
 
 def test_a_whole_log_violates_nothing() -> None:
@@ -119,7 +141,7 @@ def test_a_broken_registry_is_found_out(check: str, what: str, spoil: Callable[[
 
 def test_every_check_has_a_log_that_violates_it() -> None:
     """No check is without a test that it can fail."""
-    assert {check for check, _, _ in BREAKS} == set(CHECKS)
+    assert {check for check, _, _ in BREAKS} == set(CHECKS) | set(LEDGER_CHECKS)
     assert {check for check, _, _ in REGISTRY_BREAKS} == set(REGISTRY_CHECKS)
 
 
@@ -128,3 +150,21 @@ def test_scoring_may_tell_an_alert_twice() -> None:
     whole = facts()
     whole.alerts += [alert(1, "opened", "m", "model")] * 2 + [alert(2, "resolved", "m", "model")] * 2
     assert found(whole) == set()
+
+
+@pytest.mark.parametrize(
+    ("came", "label"),
+    [
+        (Item(1, 3, "c", at(3)), Item(0, 22, "c", at(3))),
+        (Item(0, 3, "c", at(3)), Item(0, 22, "c", at(3), stamp=29_500)),
+        (Item(0, 3, "c", at(21)), Item(0, 22, "c", at(21))),
+    ],
+    ids=["on another partition", "hardly before the deadline passed", "too late by its own time"],
+)
+def test_a_label_may_be_late_in_earnest(came: Item, label: Item) -> None:
+    """An orphan is no violation where the label may have come too late."""
+    late = facts()
+    label_orphaned(late)
+    late.raw_labels[3], late.labels[2] = came, label
+    late.outcomes[4] = Told(0, 44, msgspec.structs.replace(late.outcomes[4].outcome, time=label.time or at(0)))
+    assert found(late) == set()

@@ -53,13 +53,16 @@ def facts() -> Facts:
         dead=[Dead("clean", "chaos.events.raw", 0, 3, "json_invalid"), Dead("clean", "chaos.labels.raw", 0, 2, "id_missing")],
         events=[Item(0, 10 + place, name) for place, name in enumerate(names)],
         labels=[Item(0, 20, "a", at(1)), Item(0, 21, "a", at(2)), Item(0, 22, "c", at(3))],
-        predictions=[Item(0, 30 + place, name, at(0)) for place, name in enumerate(names)],
+        predictions=[
+            Item(0, 30 + place, name, at(60 * (place > 2)), stamp=10_000 * place, served=place) for place, name in enumerate(names)
+        ],
         outcomes=[
-            told(40, "a", "labelled", (30, 20), 1), told(41, "a", "corrected", (30, 21), 2), told(42, "b", "expired", (31, None)),
+            told(40, "a", "labelled", (30, 20), 1), told(41, "a", "corrected", (30, 21), 2), told(42, "b", "expired", (31, None), 20),
             told(43, "c", "labelled", (32, 22), 3),
         ],
         examples=[
-            Learned(1, "a", at(1), True, None), Learned(2, "a", at(2), False, True), Learned(3, "c", at(3), True, None),
+            Learned(1, "a", at(1), True, None), Learned(2, "a", at(2), False, True),
+            Learned(3, "c", at(3), True, None, served=2),
         ],
         examples_end=4,
         alerts=[alert(1, "opened"), alert(2, "updated"), alert(3, "resolved"), alert(1, "opened", "j")],
