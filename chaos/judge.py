@@ -38,8 +38,6 @@ async def _refold(deployment: Deployment, told: Registry, blobs: Path) -> list[s
     differences = [] if set(newest) == set(script.CANDIDATES) else [f"only {sorted(newest)} have versions"]
     for offset, versions in wanted.items():
         again = await refold.refolded(reader.read(broker, topic, 1), offset, key)
-        published = [
-            refold.published((blobs / it.sha256[:2] / it.sha256).read_bytes(), it.signature, key) for it in versions
-        ]
-        differences += refold.differences(published, again)
+        published = [((blobs / it.sha256[:2] / it.sha256).read_bytes(), it.signature) for it in versions]
+        differences += refold.differences(published, again, key)
     return differences

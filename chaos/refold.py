@@ -21,22 +21,32 @@ async def refolded(examples: AsyncIterator[Any], offset: int, key: bytes) -> dic
     async for record in examples:
         if record.offset < offset:
             fold.apply(decode(record.value), record.offset, record.timestamp)
-    return {taken.candidate: published(taken.blob, snapshot.sign(taken.blob, key), key) for taken in fold.snapshots()}
+    opened = (snapshot.read(taken.blob, snapshot.sign(taken.blob, key), [key]) for taken in fold.snapshots())
+    return {it.manifest.candidate.name: it.manifest for it in opened}
 
 
-def published(blob: bytes, signature: str, key: bytes) -> Manifest:
-    """What a published snapshot says of itself."""
-    return snapshot.read(blob, signature, [key]).manifest
+def differences(newest: Iterable[tuple[bytes, str]], again: Mapping[str, Manifest], key: bytes) -> Iterator[str]:
+    """Where published snapshots (with their signatures) do not say to their canary events what the log says, folded anew.
+
+    Each is opened, and its model loaded and asked, as scoring would.
+    """
+    for blob, signature in newest:
+        try:
+            opened = snapshot.read(blob, signature, [key])
+            opened.part(0)
+        except ValueError as error:
+            yield str(error)
+        else:
+            yield from _unlike(opened.manifest, again.get(opened.manifest.candidate.name))
 
 
-def differences(newest: Iterable[Manifest], again: Mapping[str, Manifest]) -> Iterator[str]:
-    """Where published snapshots say another thing to their canary events than the same log, folded anew."""
-    for manifest in newest:
-        candidate = manifest.candidate.name
-        anew = again.get(candidate)
-        if anew is None or (anew.examples, anew.canaries) != (manifest.examples, manifest.canaries):
-            told = "nothing" if anew is None else f"{anew.examples} examples and {len(anew.canaries)} canaries"
-            yield (
-                f"candidate {candidate} at offset {manifest.examples_offset}: the log gives {told}, the snapshot has "
-                f"{manifest.examples} examples and {len(manifest.canaries)} canaries, and they do not say the same"
-            )
+def _unlike(manifest: Manifest, anew: Manifest | None) -> Iterator[str]:
+    what = f"candidate {manifest.candidate.name} at offset {manifest.examples_offset}"
+    if len(manifest.canaries) < snapshot.CANARIES:
+        yield f"{what} has {len(manifest.canaries)} canaries, fewer than {snapshot.CANARIES}"
+    if anew is None or (anew.examples, anew.canaries) != (manifest.examples, manifest.canaries):
+        told = "nothing" if anew is None else f"{anew.examples} examples and {len(anew.canaries)} canaries"
+        yield (
+            f"{what}: the log gives {told}, the snapshot has {manifest.examples} examples and "
+            f"{len(manifest.canaries)} canaries, and they do not say the same"
+        )

@@ -12,6 +12,7 @@ import httpx
 import msgspec
 
 from chaos.facts import Facts
+from chaos.script import CANDIDATES, EVERY_EXAMPLES
 
 _PAGE = 500
 
@@ -136,9 +137,22 @@ def offsets(registry: Registry, facts: Facts) -> Iterator[str]:
             yield f"version {it.version} is of offset {it.examples_offset}, examples end at {facts.examples_end}"
 
 
+def recent(registry: Registry, facts: Facts) -> Iterator[str]:
+    """Every candidate was published more than once, and last with all but the newest examples.
+
+    Twice as many as make a snapshot due may be newer: the last one may still be on its way.
+    """
+    for candidate in CANDIDATES:
+        offsets = [it.examples_offset for it in registry.versions.values() if it.candidate == candidate]
+        newer = sum(it.offset >= max(offsets, default=0) for it in facts.examples)
+        if len(offsets) < 2 or newer > 2 * EVERY_EXAMPLES:  # noqa: PLR2004 - the first is of an empty log
+            yield f"candidate {candidate} has {len(offsets)} versions, and {newer} examples are newer than the last"
+
+
 CHECKS: dict[str, Callable[[Registry, Facts], Iterator[str]]] = {
     "the registry's log replays to its aliases": replays,
     "the topic tells the registry's aliases": tells,
     "no referenced blob is missing": blobs,
     "snapshots lie within the log": offsets,
+    "the newest snapshots are recent": recent,
 }

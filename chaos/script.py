@@ -17,6 +17,8 @@ PIPELINE = "chaos"
 PARTITIONS = 4
 HORIZON = timedelta(minutes=20)
 CANDIDATES = ("first", "second", "tree")
+EVERY_EXAMPLES = 500
+"""A snapshot of every candidate comes after so many."""
 FILE = f"""
 [pipeline]
 name = "{PIPELINE}"
@@ -69,7 +71,7 @@ learning_rate = 0.01
 name = "tree"
 model = "hoeffding_adaptive_tree"
 [snapshots]
-every_examples = 500
+every_examples = {EVERY_EXAMPLES}
 every = "1s"
 live_every = "50ms"
 [drift]

@@ -25,7 +25,7 @@ from tests.unit.chaos.whole import CLOSING, PIPELINE, alert, at, checkpoint, fac
 
 EVENTS, LABELS, DEAD, PREDICTIONS, ORDER, OUTCOMES, LABEL_OUTCOMES, EXAMPLES, ALERTS, INCIDENTS, TOTALS = CHECKS
 PAIRS, SERVED, IN_TIME, LEDGER_ORDER = LEDGER_CHECKS
-REPLAYS, TELLS, BLOBS, OFFSETS = REGISTRY_CHECKS
+REPLAYS, TELLS, BLOBS, OFFSETS, RECENT = REGISTRY_CHECKS
 Broken = Callable[[Facts], object]
 BREAKS: list[tuple[str, str, Broken]] = [
     (EVENTS, "an event lost", lambda it: it.events.pop(1)),
@@ -99,6 +99,9 @@ REGISTRY_BREAKS: list[tuple[str, str, Callable[[Registry, Facts], object]]] = [
     (BLOBS, "an alias of a thinned version", lambda it, _: it.versions.update({2: version(2, "thinned")})),
     (BLOBS, "a record of a version that is not there", lambda _, facts: facts.aliases.update(champion=record(9))),
     (OFFSETS, "a snapshot of records that are not there", lambda it, _: it.versions.update({2: version(2, offset=5)})),
+    (RECENT, "a candidate that was published once", lambda it, _: it.versions.pop(6)),
+    (RECENT, "a candidate that was never published", lambda it, _: [it.versions.pop(5), it.versions.pop(6)]),
+    (RECENT, "examples that no snapshot has seen", lambda _, facts: facts.examples.extend([facts.examples[-1]] * 1000)),
 ]  # fmt: skip
 
 

@@ -80,14 +80,16 @@ def record(version: int, *, live: bool = True) -> AliasRecord:
     )  # fmt: skip
 
 
-def version(number: int, state: str = "stored", offset: int = 3) -> Version:
-    return Version(number, "first", "log", offset, f"blob{number}", "", 10, state)
+def version(number: int, state: str = "stored", offset: int = 3, candidate: str = "first") -> Version:
+    return Version(number, candidate, "log", offset, f"blob{number}", "", 10, state)
 
 
 def registry() -> Registry:
-    """Champion was given to the first candidate and has followed it from version 1 to 2."""
+    """Champion was given to the first candidate and has followed it from version 1 to 2; two of each other candidate."""
+    others = [(3, "second"), (4, "second"), (5, "tree"), (6, "tree")]
     return Registry(
-        versions={1: version(1, "thinned"), 2: version(2)},
+        versions={1: version(1, "thinned"), 2: version(2)}
+        | {number: version(number, "thinned", candidate=candidate) for number, candidate in others},
         aliases={"champion": Alias("champion", "first", 2, live=True, revision=5)},
         log=[Alias("champion", "first", 1, live=True, revision=1)],
         blobs={"blob2": 10},
