@@ -34,10 +34,13 @@ _EPILOG = "\n".join(
         *(f"  {name:14} {kind.what}" for name, kind in FAULTS.items()),
         "",
         "examples:",
-        "  python -m chaos                           three minutes with a new seed, which is printed",
-        "  python -m chaos --seed 7                  the same script and the same plan as the last --seed 7",
+        "  python -m chaos                           three minutes with a new seed",
+        "  python -m chaos --seed 7                  the same script and the same plan as the last --seed 7 here",
         "  python -m chaos --kills 300 --json r.json until 300 processes were killed",
         "  python -m chaos --faults kill,broker      these faults alone",
+        "",
+        "Script and plan follow from the seed and the options, and the faults' order counts; a run prints the whole",
+        "command that gives both again. At which record a fault strikes is the machine's affair.",
         "",
         "exit code: 0 nothing was violated, 1 something was (the records are named), 2 it could not start, 130 Ctrl-C",
     ]
@@ -46,22 +49,23 @@ _EPILOG = "\n".join(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run chaos; the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     impossible = _impossible()
     for fault, why in impossible.items():
         print(f"the fault {fault} is left out: {why}")
     left_out = (*impossible, *NAMED, *(() if options.kills else LONG))
     usual = [name for name in FAULTS if name not in left_out]
     faults = options.faults.split(",") if options.faults else usual
-    if unknown := set(faults) - (set(FAULTS) - set(impossible)):
-        _parser().error(f"no such faults here: {', '.join(sorted(unknown))}; there are {', '.join(FAULTS)}")
+    possible = [name for name in FAULTS if name not in impossible]
+    if unknown := set(faults) - set(possible):
+        parser().error(f"no such faults here: {', '.join(sorted(unknown))}; there are {', '.join(possible)}")
     if options.kills and "kill" not in faults:
-        _parser().error("--kills needs the fault kill among --faults")
+        parser().error("--kills needs the fault kill among --faults")
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     acts = plan(seed, faults=faults, duration_s=options.duration, kills=options.kills, gap_s=options.gap)
     if not acts:
-        _parser().error(f"no fault fits into --duration {options.duration:g} with --gap {options.gap:g}")
-    print(f"seed {seed}: {len(acts)} acts in {acts[-1].at:.0f} s; replay with: python -m chaos --seed {seed} ...")
+        parser().error(f"no fault fits into --duration {options.duration:g} with --gap {options.gap:g}")
+    print(f"seed {seed}: {len(acts)} acts in {acts[-1].at:.0f} s; replay with:\n  {replay(options, seed, faults)}")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that the broker is away is no news here
     try:
         with _folder(options.keep_data) as folder:
@@ -76,6 +80,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
     return 0 if result.holds else 1
+
+
+def replay(options: argparse.Namespace, seed: int, faults: Sequence[str]) -> str:
+    """The command that gives this script and this plan on any machine: every option that decides them, spelled out."""
+    until = f"--kills {options.kills}" if options.kills else f"--duration {options.duration!r}"
+    return (
+        f"python -m chaos --seed {seed} {until} --gap {options.gap!r} --events {options.events!r} "
+        f"--faults {','.join(faults)}"
+    )
 
 
 def _impossible() -> dict[str, str]:
@@ -107,22 +120,37 @@ def _folder(kept: Path | None) -> tempfile.TemporaryDirectory[str] | nullcontext
     return nullcontext(kept)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(
         prog="python -m chaos",
         description=__doc__,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="of script and plan; default: a new one, printed")
-    parser.add_argument("--duration", type=float, default=110.0, metavar="S", help="of the faults, default %(default)s")
-    parser.add_argument("--kills", type=int, default=0, metavar="N", help="go on until the N-th kill -9 instead")
-    parser.add_argument("--gap", type=float, default=4.0, metavar="S", help="between faults, default %(default)s")
-    parser.add_argument("--events", type=float, default=250.0, metavar="RATE", help="a second, default %(default)s")
-    parser.add_argument("--faults", metavar="A,B", help="these alone; default: all below")
-    parser.add_argument("--keep-data", type=Path, metavar="DIR", help="work in an empty DIR and leave it: logs, topics")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found to FILE")
-    return parser
+    options.add_argument("--seed", type=int, metavar="N", help="of script and plan; default: a new one")
+    options.add_argument(
+        "--duration",
+        type=float,
+        default=110.0,
+        metavar="S",
+        help="of the faults, default %(default)s; not with --kills",
+    )
+    options.add_argument("--kills", type=int, default=0, metavar="N", help="go on until the N-th kill -9 instead")
+    options.add_argument(
+        "--gap", type=float, default=4.0, metavar="S", help="between faults on average, default %(default)s"
+    )
+    options.add_argument("--events", type=float, default=250.0, metavar="RATE", help="a second, default %(default)s")
+    options.add_argument(
+        "--faults",
+        metavar="A,B",
+        help="these alone, in this order; default: all below that can be done here, but for outage without --kills",
+    )
+    options.add_argument(
+        "--keep-data", type=Path, metavar="DIR", help="work in an empty DIR and leave it: logs, topics"
+    )
+    options.add_argument("--json", type=Path, metavar="FILE", help="write what was found to FILE")
+    return options
 
 
 if __name__ == "__main__":

@@ -26,6 +26,10 @@ def test_nothing_is_lost_and_nothing_counts_twice(tmp_path: Path) -> None:
     short = ("--duration", "16", "--gap", "2", "--events", "150", "--faults", ",".join(FAULTS))
     done = chaos("--seed", "21", *short, "--json", str(told))
     assert done.returncode == 0, done.stdout + done.stderr
+    assert (
+        f"python -m chaos --seed 21 --duration 16.0 --gap 2.0 --events 150.0 --faults {','.join(FAULTS)}\n"
+        in done.stdout
+    )
     result = msgspec.json.decode(told.read_bytes(), type=Result)
     assert not any(result.violations.values())
     assert result.acts.keys() == set(FAULTS)

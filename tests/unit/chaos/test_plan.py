@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from chaos.__main__ import parser, replay
 from chaos.adversary import FAULTS, KILLS, plan
 from chaos.recovery import Kill, distribution, distributions
 from chaos.script import CLOSING, FILE, HORIZON, PARTITIONS, POISON, Script
@@ -77,6 +78,14 @@ def test_a_plan_follows_from_its_seed() -> None:
     assert [act.at for act in acts] == sorted(act.at for act in acts)
     assert all(act.target in FAULTS[act.fault].targets for act in acts)
     assert plan(1, duration_s=60)[-1].at < 60
+
+
+@pytest.mark.parametrize("until", [["--duration", "16.25"], ["--kills", "5"]])
+def test_the_command_to_replay_has_every_option_that_decides_the_plan(until: list[str]) -> None:
+    """Read back, it gives the options that it was made of, with the seed and the faults that were left to chance."""
+    options = parser().parse_args([*until, "--gap", "1.6", "--events", "150.1"])
+    again = parser().parse_args(replay(options, 7, ["poison", "kill"]).split()[3:])
+    assert vars(again) == vars(options) | {"seed": 7, "faults": "poison,kill"}
 
 
 STAMPS = {("score", 0): [3000, 900], ("score", 1): [950, 1100, 1800]}
