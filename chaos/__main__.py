@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from chaos import clock, report
-from chaos.adversary import FAULTS, LONG, NAMED, Act, plan
+from chaos.adversary import FAULTS, LONG, Act, plan
 from chaos.run import Chaos, Result
 from services.cli.broker_directory import BrokerError
 from services.cli.interrupt import until_signal
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     impossible = _impossible()
     for fault, why in impossible.items():
         print(f"the fault {fault} is left out: {why}")
-    left_out = (*impossible, *NAMED, *(() if options.kills else LONG))
+    left_out = (*impossible, *(() if options.kills else LONG))
     usual = [name for name in FAULTS if name not in left_out]
     faults = options.faults.split(",") if options.faults else usual
     possible = [name for name in FAULTS if name not in impossible]

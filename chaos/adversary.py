@@ -33,7 +33,7 @@ FAULTS = {
     "slow": Kind(1, ("learner", "learner-2"), (8, 15), "runs a fifth of the time (SIGSTOP and SIGCONT in turn)"),
     "broker": Kind(1, ("broker",), (3, 3), "Kafka stopped for 3 s (SIGSTOP)"),
     "outage": Kind(1, ("broker",), (30, 30), "Kafka stopped for 30 s; only with --kills, or when named"),
-    "reboot": Kind(1, ("broker",), (0, 0), "Kafka shut down in order and started again; only when named"),
+    "reboot": Kind(1, ("broker",), (0, 0), "Kafka shut down in order and started again"),
     "registry": Kind(1, ("registry",), (4, 8), "the registry stopped (SIGSTOP)"),
     "blobs": Kind(1, ("registry",), (4, 8), "the blob store cannot be written: a file lies where its folder was"),
     "full": Kind(1, ("registry",), (4, 8), "the registry's disk is full: RLIMIT_FSIZE 0, blobs and database alike"),
@@ -46,9 +46,6 @@ KILLS = ("kill", "lose")
 """Those that end a process with SIGKILL."""
 LONG = ("outage",)
 """Those that a run of minutes has no time for."""
-NAMED = ("reboot",)
-"""Those that come only when asked for. Kafka 4.3 alone on its node may end a transaction while it shuts down, and leave
-the marker unwritten in the partitions: all that follows there stays hidden from readers, and no service can help it."""
 HARMLESS = ("poison", "promote", "pin")
 """Those that stop nothing."""
 _SOON = 1 / 3
