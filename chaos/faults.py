@@ -69,20 +69,23 @@ class Faults:
                 group.create_task(self._act(act), name=f"{act.fault} {act.target}")
 
     def kills(self) -> list[Kill]:
-        """The processes killed, and whether each was alone; not those whose clock was wrong."""
+        """The processes killed, and whether each was alone and its clock right."""
         found = []
         for act, kill in self._killed:
             until = kill.at_ms + recovery.CALM_MS[kill.how]
             others = [it for it in self.done if it.act is not act and it.began_ms < until and it.ended_ms > kill.at_ms]
-            if all(it.act.fault != "clock" for it in others):
-                alone = all(it.act.fault in HARMLESS for it in others)
-                found.append(msgspec.structs.replace(kill, alone=alone))
+            alone = all(it.act.fault in HARMLESS for it in others)
+            clock_right = all(it.act.fault != "clock" for it in others)
+            found.append(msgspec.structs.replace(kill, alone=alone, clock_right=clock_right))
         return found
 
     def killed(self, act: Act, how: str) -> None:
-        """Note whose lanes are about to be without an owner."""
-        lanes, healthy = self._owners.of(act.target)
-        self._killed.append((act, Kill(now_ms(), act.target, how, lanes, healthy)))
+        """Note whose lanes are about to be without an owner; the registry has none."""
+        if act.target == "registry":
+            return
+        owned = self._owners.of(act.target)
+        kill = Kill(now_ms(), act.target, how, owned.lanes, owned.others, contested=owned.contested, told=owned.told)
+        self._killed.append((act, kill))
 
     async def running(self, name: str) -> asyncio.subprocess.Process:
         """The process to strike; waits while it is just not there. GivenUpError when it will not be there again."""

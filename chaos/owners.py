@@ -6,6 +6,8 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
+from math import inf
+from typing import NamedTuple
 
 import httpx
 
@@ -15,6 +17,18 @@ _EVERY_S, _FRESH_S = 0.5, 2.0
 _LANE = re.compile(r'^rivermill_lag_records\{[^}]*lane="(\d+)",stage="(\w+)"', re.MULTILINE)
 
 
+class Owned(NamedTuple):
+    """The lanes of a process and those of its service's other processes; ``contested`` are those that two claim.
+
+    ``told``: the process said so just now. Otherwise its own are not known, and none are given.
+    """
+
+    lanes: frozenset[Lane]
+    others: frozenset[Lane]
+    contested: frozenset[Lane]
+    told: bool
+
+
 class Owners:
     """Who told last that it runs which lanes; ``endpoints`` gives the processes and their base URLs of now."""
 
@@ -22,17 +36,17 @@ class Owners:
         self._endpoints = endpoints
         self._told: dict[str, tuple[float, frozenset[Lane]]] = {}
 
-    def of(self, name: str) -> tuple[frozenset[Lane], frozenset[Lane]]:
-        """The lanes of a process, and those of its service's others; none that two claim, none told long ago."""
+    def of(self, name: str) -> Owned:
+        """The lanes of a process, as far as they are known."""
         service, now = name.partition("-")[0], time.monotonic()
-        own, others = frozenset[Lane](), frozenset[Lane]()
+        own, others, told = frozenset[Lane](), frozenset[Lane](), False
         for other in self._endpoints():
-            at, lanes = self._told.get(other, (0.0, frozenset()))
+            at, lanes = self._told.get(other, (-inf, frozenset()))
             if other == name and now - at < _FRESH_S:
-                own = lanes
+                own, told = lanes, True
             elif other != name and other.partition("-")[0] == service:
                 others |= lanes
-        return own - others, others - own
+        return Owned(own - others, others - own, own & others, told)
 
     async def run(self) -> None:
         """Ask until cancelled; a process that does not answer keeps what it told before."""

@@ -7,7 +7,7 @@ kill of its owner ends with the first one stamped later, and another lane's paus
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import ceil
@@ -33,7 +33,8 @@ Lane = tuple[str, int]
 class Kill(msgspec.Struct, frozen=True):
     """A process was killed ``at_ms``, when it owned ``lanes``; ``healthy`` were those of its service's other processes.
 
-    ``alone``: no other fault was at work, and none came for ``CALM_MS``.
+    ``alone``: no other fault was at work, and none came for ``CALM_MS``. Not measured are ``contested`` lanes, which two
+    processes claimed, those of a process that had not ``told`` its lanes, and all while a clock was wrong.
     """
 
     at_ms: int
@@ -42,6 +43,9 @@ class Kill(msgspec.Struct, frozen=True):
     lanes: frozenset[Lane]
     healthy: frozenset[Lane]
     alone: bool = True
+    contested: frozenset[Lane] = frozenset()
+    told: bool = True
+    clock_right: bool = True
 
 
 class Distribution(msgspec.Struct, frozen=True):
@@ -84,6 +88,8 @@ def distributions(kills: Iterable[Kill], by_lane: Mapping[Lane, Sequence[int]]) 
     at = {lane: sorted(stamps) for lane, stamps in by_lane.items()}
     times: defaultdict[str, list[int]] = defaultdict(list)
     for kill in kills:
+        if not kill.clock_right:
+            continue
         took = [
             took
             for lane in kill.lanes
@@ -98,6 +104,22 @@ def distributions(kills: Iterable[Kill], by_lane: Mapping[Lane, Sequence[int]]) 
         for name, each in sorted(times.items())
     }
     return {name: each for name, each in found.items() if each is not None}
+
+
+def unmeasured(kills: Iterable[Kill], by_lane: Mapping[Lane, Sequence[int]]) -> dict[str, int]:
+    """How many kills and lanes the distributions leave out, by reason: none may hide a slow recovery unseen."""
+    found: Counter[str] = Counter()
+    for kill in kills:
+        if not kill.clock_right:
+            found["kills while a clock was wrong"] += 1
+        elif not kill.told:
+            found["kills of processes that had not told their lanes"] += 1
+        else:
+            found["lanes that two processes claimed"] += len(kill.contested)
+            lanes = (lane for lane in kill.lanes if lane[0] not in SPARSE)
+            missing = sum(recovery(kill, sorted(by_lane.get(lane, ()))) is None for lane in lanes)
+            found["lanes without a checkpoint after the kill"] += missing
+    return dict(+found)
 
 
 def recovery(kill: Kill, stamps: Sequence[int]) -> int | None:

@@ -21,6 +21,8 @@ def lines(result: Result) -> Iterator[str]:
     for name, each in result.recovery_ms.items():
         times = " ".join(f"{value / 1000:7.2f}" for value in (each.median, each.p90, each.worst))
         yield f"{name:36} {each.count:6} {times}  {_goal(name)}: {'met' if each.met else 'missed'}"
+    left_out = ", ".join(f"{count} {what}" for what, count in result.unmeasured.items())
+    yield f"not measured: {left_out or 'none'}"
     yield ""
     for check, violations in result.violations.items():
         yield f"{'violated' if violations else 'holds':>9}  {check}"

@@ -31,7 +31,7 @@ _START_S, _SETTLE_S, _EXPIRE_S, _LOOK_S = 240.0, 240.0, 120.0, 0.1
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What a run found. ``violations`` by check: an empty list where it holds."""
+    """What a run found. ``violations`` by check: an empty list where it holds; ``unmeasured``: left out of ``recovery_ms``."""
 
     seed: int
     seconds: float
@@ -40,6 +40,7 @@ class Result(msgspec.Struct, frozen=True):
     restarts: dict[str, int]
     counts: dict[str, int]
     recovery_ms: dict[str, Distribution]
+    unmeasured: dict[str, int]
     violations: dict[str, list[str]]
 
     @property
@@ -94,6 +95,7 @@ class Chaos:
             restarts=self._supervisor.restarts,
             counts=_counts(found),
             recovery_ms=recovery.distributions(faults.kills(), stamps.by_lane),
+            unmeasured=recovery.unmeasured(faults.kills(), stamps.by_lane),
             violations=self._broken | violations,
         )
 

@@ -1,4 +1,4 @@
-"""Script and plan follow from their seed; recoveries follow from checkpoints' stamps."""
+"""Script and plan follow from their seed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 
 from chaos.__main__ import parser, replay
 from chaos.adversary import FAULTS, KILLS, plan
-from chaos.recovery import Kill, distribution, distributions
 from chaos.script import CLOSING, FILE, HORIZON, PARTITIONS, POISON, Script
 from services.cleaning.core.clean import Clean, Inputs
 from services.domain.murmur import partitions
@@ -86,31 +85,3 @@ def test_the_command_to_replay_has_every_option_that_decides_the_plan(until: lis
     options = parser().parse_args([*until, "--gap", "1.6", "--events", "150.1"])
     again = parser().parse_args(replay(options, 7, ["poison", "kill"]).split()[3:])
     assert vars(again) == vars(options) | {"seed": 7, "faults": "poison,kill"}
-
-
-STAMPS = {("score", 0): [3000, 900], ("score", 1): [950, 1100, 1800]}
-
-
-def kill(*, alone: bool = True) -> Kill:
-    return Kill(1000, "scoring", "restarted", frozenset({("score", 0)}), frozenset({("score", 1)}), alone)
-
-
-def test_recovery_is_from_the_kill_to_the_first_later_checkpoint() -> None:
-    """The killed process's lane counts from the kill, a healthy one by its longest silence after it."""
-    found = distributions([kill()], STAMPS)
-    assert (found["restarted"].median, found["restarted"].count) == (2000, 1)
-    assert found["pause"].worst == 700
-    assert not found["pause"].met
-
-
-def test_a_disturbed_kill_counts_only_among_all() -> None:
-    """Where another fault was at work, a kill says nothing of the goal."""
-    assert set(distributions([kill(alone=False)], STAMPS)) == {"restarted, whatever else went on"}
-
-
-@pytest.mark.parametrize(("times", "met"), [([1, 2, 2], True), ([1, 3, 3], False), ([1, 1, 21], False)])
-def test_a_goal_is_met_by_median_and_worst(times: list[int], met: bool) -> None:
-    """A goal holds when the median and the worst do."""
-    found = distribution(times, 2, 20)
-    assert found is not None
-    assert found.met == met

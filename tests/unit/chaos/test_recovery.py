@@ -1,0 +1,103 @@
+"""Recoveries follow from checkpoints' stamps, and what could not be measured is told."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import msgspec
+import pytest
+
+from chaos.owners import Owners
+from chaos.recovery import Kill, distribution, distributions, unmeasured
+
+STAMPS = {("score", 0): [3000, 900], ("score", 1): [950, 1100, 1800]}
+
+
+def kill(*, alone: bool = True) -> Kill:
+    return Kill(1000, "scoring", "restarted", frozenset({("score", 0)}), frozenset({("score", 1)}), alone)
+
+
+def test_recovery_is_from_the_kill_to_the_first_later_checkpoint() -> None:
+    """The killed process's lane counts from the kill, a healthy one by its longest silence after it."""
+    found = distributions([kill()], STAMPS)
+    assert (found["restarted"].median, found["restarted"].count) == (2000, 1)
+    assert found["pause"].worst == 700
+    assert not found["pause"].met
+    assert unmeasured([kill()], STAMPS) == {}
+
+
+def test_a_disturbed_kill_counts_only_among_all() -> None:
+    """Where another fault was at work, a kill says nothing of the goal."""
+    assert set(distributions([kill(alone=False)], STAMPS)) == {"restarted, whatever else went on"}
+
+
+@pytest.mark.parametrize(("times", "met"), [([1, 2, 2], True), ([1, 3, 3], False), ([1, 1, 21], False)])
+def test_a_goal_is_met_by_median_and_worst(times: list[int], met: bool) -> None:
+    """A goal holds when the median and the worst do."""
+    found = distribution(times, 2, 20)
+    assert found is not None
+    assert found.met == met
+
+
+def test_what_is_not_measured_is_counted() -> None:
+    """A lane that never came back, one that two claimed, a process whose lanes nobody knew, one whose clock was wrong."""
+    left_out = [
+        msgspec.structs.replace(kill(), at_ms=9000),
+        msgspec.structs.replace(kill(), contested=frozenset({("score", 2), ("score", 3)})),
+        msgspec.structs.replace(kill(), lanes=frozenset(), told=False),
+        msgspec.structs.replace(kill(), clock_right=False),
+    ]
+    assert unmeasured(left_out, STAMPS) == {
+        "lanes without a checkpoint after the kill": 1, "lanes that two processes claimed": 2,
+        "kills of processes that had not told their lanes": 1, "kills while a clock was wrong": 1,
+    }  # fmt: skip
+    assert distributions(left_out, STAMPS)["restarted"].count == 1
+
+
+@contextmanager
+def telling(page: bytes) -> Iterator[str]:
+    """A process's metrics page; its URL."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Page)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def page(*lanes: int) -> bytes:
+    return b"".join(b'rivermill_lag_records{input="e",lane="%d",stage="score"} 0.0\n' % lane for lane in lanes)
+
+
+def test_whose_lanes_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lane that two claim is nobody's; a process that told nothing lately is not known to have any."""
+
+    async def ask(owners: Owners) -> None:
+        asked = asyncio.create_task(owners.run())
+        await asyncio.sleep(0.4)
+        asked.cancel()
+
+    with telling(page(0, 1)) as first, telling(page(1, 2)) as second:
+        owners = Owners(lambda: {"scoring": first, "scoring-2": second, "scoring-3": "http://127.0.0.1:1"})
+        asyncio.run(ask(owners))
+    assert owners.of("scoring") == ({("score", 0)}, {("score", 2)}, {("score", 1)}, True)
+    assert owners.of("scoring-3") == (set(), {("score", 0), ("score", 1), ("score", 2)}, set(), False)
+    monkeypatch.setattr("chaos.owners._FRESH_S", 0.0)
+    assert not owners.of("scoring").told
