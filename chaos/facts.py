@@ -106,9 +106,9 @@ async def gather(facts: Facts, broker: str, pipeline: str, partitions: int) -> N
     """Read every topic once into ``facts``; the pipeline should be at rest. HiddenError as :func:`chaos.reader.read`."""
     for topic in topics(pipeline, partitions, 0, 0):
         stream = "state" if topic.stream.startswith("state.") else topic.stream
-        if (take := _TAKE.get(stream)) is not None:
+        if stream in TAKE:
             async for record in reader.read(broker, topic.name, topic.partitions):
-                take(facts, record)
+                TAKE[stream](facts, record)
 
 
 def _raw(kind: type[_RawEvent | _RawLabel], record: Any, refused: str) -> Item:
@@ -197,8 +197,9 @@ def _state(facts: Facts, record: Any) -> None:
 
 
 _HEADERS = {deadletter.STAGE, deadletter.TOPIC, deadletter.PARTITION, deadletter.OFFSET, deadletter.RULE}
-_TAKE: dict[str, Callable[[Facts, Any], None]] = {
+TAKE: dict[str, Callable[[Facts, Any], None]] = {
     "events.raw": _raw_event, "labels.raw": _raw_label, "deadletter": _dead, "events.clean": _event,
     "labels.clean": _label, "predictions": _prediction, "outcomes": _outcome, "examples": _example, "alerts": _alert,
     "models": _alias, "state": _state,
 }  # fmt: skip
+"""By stream, short: what takes a record of it into the facts."""

@@ -38,6 +38,8 @@ async def _refold(deployment: Deployment, told: Registry, blobs: Path) -> list[s
     differences = [] if set(newest) == set(script.CANDIDATES) else [f"only {sorted(newest)} have versions"]
     for offset, versions in wanted.items():
         again = await refold.refolded(reader.read(broker, topic, 1), offset, key)
-        published = [((blobs / it.sha256[:2] / it.sha256).read_bytes(), it.signature) for it in versions]
+        paths = {it.version: blobs / it.sha256[:2] / it.sha256 for it in versions}
+        differences += [f"version {number} has no blob" for number, path in paths.items() if not path.is_file()]
+        published = [(paths[it.version].read_bytes(), it.signature) for it in versions if paths[it.version].is_file()]
         differences += refold.differences(published, again, key)
     return differences
