@@ -33,10 +33,11 @@ class _RawEvent(msgspec.Struct):
 class _RawLabel(msgspec.Struct):
     id: str | int
     known_at: datetime
+    late: bool
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
-    """A record of an id at its place. ``time`` is a label's own, or a prediction's event time.
+    """A record of an id at its place. ``time`` is a label's own, or a prediction's event time; ``label`` a label's value.
 
     ``refused`` is the rule by which cleaning must refuse a raw record; empty for one that it must not refuse. Of labels
     and predictions ``stamp`` is Kafka's (ms): when the raw record came in. ``served`` stands for all that a prediction
@@ -48,6 +49,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     id: str
     time: datetime | None = None
     refused: str = ""
+    label: bool | float | None = None
     stamp: int = 0
     served: int = 0
 
@@ -116,7 +118,8 @@ def _raw(kind: type[_RawEvent | _RawLabel], record: Any, refused: str) -> Item:
         found = msgspec.json.decode(record.value or b"", type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return Item(record.partition, record.offset, "", None, refused)
-    return Item(record.partition, record.offset, str(found.id), getattr(found, "known_at", None), refused)
+    time, label = getattr(found, "known_at", None), getattr(found, "late", None)
+    return Item(record.partition, record.offset, str(found.id), time, refused, label)
 
 
 def _raw_event(facts: Facts, record: Any) -> None:
@@ -134,8 +137,10 @@ def _event(facts: Facts, record: Any) -> None:
 
 
 def _label(facts: Facts, record: Any) -> None:
-    label = _LABEL.decode(record.value)
-    facts.labels.append(Item(record.partition, record.offset, label.event_id, label.time, stamp=record.timestamp))
+    it = _LABEL.decode(record.value)
+    facts.labels.append(
+        Item(record.partition, record.offset, it.event_id, it.time, label=it.label, stamp=record.timestamp)
+    )
 
 
 def _prediction(facts: Facts, record: Any) -> None:

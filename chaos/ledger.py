@@ -17,7 +17,7 @@ LAY_THERE_MS = 1_000
 
 
 def pairs(facts: Facts) -> Violations:
-    """An outcome's id is that of its prediction and of its label, and its time is the label's, or the deadline."""
+    """An outcome's id is that of its prediction and of its label, its time and value the label's, or the deadline and none."""
     predictions = _placed(facts.predictions)
     labels = _placed(facts.labels)
     for told in facts.outcomes:
@@ -27,9 +27,9 @@ def pairs(facts: Facts) -> Violations:
         others = {each.id for each in (made, label) if each is not None} - {it.event_id}
         if others:
             yield f"{_at(told)} of {it.event_id!r} pairs it with {' and '.join(sorted(others))}"
-        time = made.time + HORIZON if it.state == "expired" and made and made.time else label.time if label else None
-        if time != it.time:
-            yield f"{_at(told)} of {it.event_id!r} tells the time {it.time}, not {time}"
+        time, value = _told_of(made, label)
+        if (time, value) != (it.time, it.label):
+            yield f"{_at(told)} of {it.event_id!r} tells {it.label} at {it.time}, not {value} at {time}"
 
 
 def served(facts: Facts) -> Violations:
@@ -111,6 +111,13 @@ CHECKS: dict[str, Callable[[Facts], Violations]] = {
     "no label in time comes to nothing": in_time,
     "order kept in outcomes and examples": order,
 }
+
+
+def _told_of(made: Item | None, label: Item | None) -> tuple[datetime | None, bool | float | None]:
+    """The time and the value that an outcome of these has."""
+    if label is not None:
+        return label.time, label.label
+    return (None, None) if made is None or made.time is None else (made.time + HORIZON, None)
 
 
 class _Lane:

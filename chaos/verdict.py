@@ -56,8 +56,8 @@ class Verdict:
         alive = list(self._alive("clean", "labels.raw", facts.raw_labels))
         yield from (f"{self._at('labels.raw', it)} ended nowhere: no id, no dead letter" for it in alive if not it.id)
         yield from _same(
-            "label", Counter((it.id, it.time) for it in alive if it.id), Counter((it.id, it.time) for it in facts.labels),
-            "in labels.raw", "in labels.clean",
+            "label", Counter((it.id, it.time, it.label) for it in alive if it.id),
+            Counter((it.id, it.time, it.label) for it in facts.labels), "in labels.raw", "in labels.clean",
         )  # fmt: skip
 
     def deadletters(self) -> Violations:

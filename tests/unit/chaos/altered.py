@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from chaos.facts import Dead, Facts, Item
-from tests.unit.chaos.whole import PIPELINE, at, checkpoint, told
+from chaos.facts import Dead, Facts
+from tests.unit.chaos.whole import PIPELINE, checkpoint, label, told
 
 
 def dead(stream: str, partition: int, offset: int, rule: str = "json_invalid", stage: str = "clean") -> Dead:
@@ -41,7 +41,7 @@ def paired_crosswise(it: Facts) -> None:
 
 def label_orphaned(it: Facts) -> None:
     """The label of c came long before its deadline passed, and is an orphan; the prediction has expired."""
-    it.raw_labels[3] = Item(0, 3, "c", at(3))
+    it.raw_labels[3] = label(0, 3, "c", 3)
     it.outcomes[3] = told(43, "c", "expired", (32, None), 20)
     it.outcomes.append(told(44, "c", "orphan", (None, 22), 3))
     it.examples.pop()

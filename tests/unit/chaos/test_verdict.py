@@ -21,7 +21,19 @@ from tests.unit.chaos.altered import (
     outcomes_reversed,
     paired_crosswise,
 )
-from tests.unit.chaos.whole import CLOSING, PIPELINE, alert, at, checkpoint, facts, record, registry, told, version
+from tests.unit.chaos.whole import (
+    CLOSING,
+    PIPELINE,
+    alert,
+    at,
+    checkpoint,
+    facts,
+    label,
+    record,
+    registry,
+    told,
+    version,
+)
 
 EVENTS, LABELS, DEAD, PREDICTIONS, ORDER, OUTCOMES, LABEL_OUTCOMES, EXAMPLES, ALERTS, INCIDENTS, TOTALS = CHECKS
 PAIRS, SERVED, IN_TIME, LEDGER_ORDER = LEDGER_CHECKS
@@ -39,6 +51,7 @@ BREAKS: list[tuple[str, str, Broken]] = [
     (LABELS, "a label lost", lambda it: it.labels.pop()),
     (LABELS, "a label twice", lambda it: it.labels.append(Item(0, 99, "a", at(1)))),
     (LABELS, "a label with another time", lambda it: it.labels.append(Item(0, 99, "a", at(9)))),
+    (LABELS, "a label with another value", lambda it: it.labels.__setitem__(2, label(0, 22, "c", 3, value=False))),
     (LABELS, "a poisoned label swallowed", lambda it: it.dead.pop(1)),
     (DEAD, "a dead letter twice", lambda it: it.dead.append(it.dead[0])),
     (DEAD, "a dead letter of nothing", lambda it: it.dead.append(dead("events.raw", 3, 7))),
@@ -67,6 +80,7 @@ BREAKS: list[tuple[str, str, Broken]] = [
     (PAIRS, "labels given to each other's predictions", paired_crosswise),
     (PAIRS, "an outcome under another id", lambda it: it.outcomes.__setitem__(0, told(40, "c", "labelled", (30, 20), 1))),
     (PAIRS, "a label's outcome of another time", lambda it: it.outcomes.__setitem__(0, told(40, "a", "labelled", (30, 20), 2))),
+    (PAIRS, "a label's outcome with another value", lambda it: it.labels.__setitem__(2, label(0, 22, "c", 3, value=False))),
     (PAIRS, "an expiry at another time than the deadline", lambda it: it.outcomes.__setitem__(2, told(42, "b", "expired", (31, None), 19))),
     (SERVED, "an example of another prediction", lambda it: it.examples.__setitem__(2, Learned(3, "c", at(3), True, None, served=1))),
     (SERVED, "a correction of what was not learned", lambda it: it.examples.__setitem__(1, Learned(2, "a", at(2), False, False))),
@@ -156,18 +170,18 @@ def test_scoring_may_tell_an_alert_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("came", "label"),
+    ("came", "passed"),
     [
-        (Item(1, 3, "c", at(3)), Item(0, 22, "c", at(3))),
-        (Item(0, 3, "c", at(3)), Item(0, 22, "c", at(3), stamp=29_500)),
-        (Item(0, 3, "c", at(21)), Item(0, 22, "c", at(21))),
+        (label(1, 3, "c", 3), label(0, 22, "c", 3)),
+        (label(0, 3, "c", 3), label(0, 22, "c", 3, stamp=29_500)),
+        (label(0, 3, "c", 21), label(0, 22, "c", 21)),
     ],
     ids=["on another partition", "hardly before the deadline passed", "too late by its own time"],
 )
-def test_a_label_may_be_late_in_earnest(came: Item, label: Item) -> None:
+def test_a_label_may_be_late_in_earnest(came: Item, passed: Item) -> None:
     """An orphan is no violation where the label may have come too late."""
     late = facts()
     label_orphaned(late)
-    late.raw_labels[3], late.labels[2] = came, label
-    late.outcomes[4] = Told(0, 44, msgspec.structs.replace(late.outcomes[4].outcome, time=label.time or at(0)))
+    late.raw_labels[3], late.labels[2] = came, passed
+    late.outcomes[4] = Told(0, 44, msgspec.structs.replace(late.outcomes[4].outcome, time=passed.time or at(0)))
     assert found(late) == set()

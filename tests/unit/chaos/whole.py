@@ -23,6 +23,11 @@ def at(minutes: int) -> datetime:
     return T0 + timedelta(minutes=minutes)
 
 
+def label(partition: int, offset: int, name: str, minutes: int, *, value: bool = True, stamp: int = 0) -> Item:
+    """A label, raw or clean."""
+    return Item(partition, offset, name, at(minutes), label=value, stamp=stamp)
+
+
 def told(offset: int, name: str, state: State, of: tuple[int | None, int | None], minutes: int = 0) -> Told:
     """An outcome of (prediction, label), by their offsets."""
     value = None if state == "expired" else state != "corrected"
@@ -49,10 +54,12 @@ def facts() -> Facts:
         raw_events=[
             Item(0, 0, "a"), Item(0, 1, "a"), Item(0, 2, "b"), Item(0, 3, "", None, "json_invalid"), Item(0, 4, f"{CLOSING}1"), Item(1, 0, "c"),
         ],
-        raw_labels=[Item(0, 0, "a", at(1)), Item(0, 1, "a", at(2)), Item(0, 2, "", None, "id_missing"), Item(1, 0, "c", at(3))],
+        raw_labels=[
+            label(0, 0, "a", 1), label(0, 1, "a", 2, value=False), Item(0, 2, "", None, "id_missing"), label(1, 0, "c", 3),
+        ],
         dead=[Dead("clean", "chaos.events.raw", 0, 3, "json_invalid"), Dead("clean", "chaos.labels.raw", 0, 2, "id_missing")],
         events=[Item(0, 10 + place, name) for place, name in enumerate(names)],
-        labels=[Item(0, 20, "a", at(1)), Item(0, 21, "a", at(2)), Item(0, 22, "c", at(3))],
+        labels=[label(0, 20, "a", 1), label(0, 21, "a", 2, value=False), label(0, 22, "c", 3)],
         predictions=[
             Item(0, 30 + place, name, at(60 * (place > 2)), stamp=10_000 * place, served=place) for place, name in enumerate(names)
         ],
