@@ -51,9 +51,18 @@ def label_orphaned(it: Facts) -> None:
     ])  # fmt: skip
 
 
+def label_taken_for_another(it: Facts) -> None:
+    """As before, but the label is told as the repeat of one that there is not."""
+    label_orphaned(it)
+    it.outcomes[4] = told(44, "c", "duplicate", (None, 22), 3)
+
+
 def outcomes_reversed(it: Facts) -> None:
-    """The correction of a was told before what it corrects."""
+    """The correction of a was told, and learned, before what it corrects."""
     it.outcomes[0], it.outcomes[1] = it.outcomes[1], it.outcomes[0]
+    it.examples[0], it.examples[1] = (
+        msgspec.structs.replace(it.examples[1], offset=1), msgspec.structs.replace(it.examples[0], offset=2),
+    )  # fmt: skip
 
 
 def examples_exchanged(it: Facts) -> None:

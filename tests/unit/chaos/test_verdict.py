@@ -18,6 +18,7 @@ from tests.unit.chaos.altered import (
     examples_exchanged,
     good_refused,
     label_orphaned,
+    label_taken_for_another,
     outcomes_reversed,
     paired_crosswise,
 )
@@ -57,6 +58,7 @@ BREAKS: list[tuple[str, str, Broken]] = [
     (DEAD, "a dead letter of nothing", lambda it: it.dead.append(dead("events.raw", 3, 7))),
     (DEAD, "a dead letter by another rule", lambda it: it.dead.__setitem__(0, dead("events.raw", 0, 3, "unexpected"))),
     (DEAD, "a dead letter twice, by another rule", lambda it: it.dead.append(dead("events.raw", 0, 3, "unexpected"))),
+    (DEAD, "a dead letter of another stage", lambda it: it.dead.append(dead("events.raw", 0, 3, stage="score"))),
     (DEAD, "a good event refused", good_refused),
     (DEAD, "everything refused by scoring", all_refused),
     (PREDICTIONS, "a prediction lost", lambda it: it.predictions.pop()),
@@ -85,6 +87,7 @@ BREAKS: list[tuple[str, str, Broken]] = [
     (SERVED, "an example of another prediction", lambda it: it.examples.__setitem__(2, Learned(3, "c", at(3), True, None, served=1))),
     (SERVED, "a correction of what was not learned", lambda it: it.examples.__setitem__(1, Learned(2, "a", at(2), False, False))),
     (IN_TIME, "a label in time that is an orphan", label_orphaned),
+    (IN_TIME, "a label in time that is told as a repeat", label_taken_for_another),
     (IN_TIME, "a correction in time that is an orphan", lambda it: it.outcomes.__setitem__(1, told(41, "a", "orphan", (30, 21), 2))),
     (LEDGER_ORDER, "outcomes of a key out of order", outcomes_reversed),
     (LEDGER_ORDER, "examples out of order", examples_exchanged),
