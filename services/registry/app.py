@@ -11,6 +11,7 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from sqlalchemy import select
 
 from services.registry.acts import ACTS
 from services.registry.api import API, Registry, registry_of, uploads
@@ -26,6 +27,7 @@ from services.registry.problems import EXCEPTION_HANDLERS
 from services.registry.publisher import Publisher
 from services.registry.settings import RegistrySettings
 from services.registry.static_files import static_file
+from services.registry.tables import VersionRow
 from services.runtime.clients import ignore_futures_of_failed_producers
 
 _OTHER_BODIES = 64 * 1024
@@ -34,13 +36,15 @@ _log = structlog.get_logger()
 
 
 def application(settings: RegistrySettings, on_failure: Callable[[], None]) -> Observed:
-    """Open everything and return the ASGI application; SettingsError says what cannot be opened.
+    """Open everything and return the ASGI application; OperatorError says what cannot be opened.
 
     ``on_failure`` is called when the publisher or the follower ends by itself: a registry that publishes nothing must
     not look healthy, so the process is to stop.
     """
     database = open_database(settings.database)
-    blobs = open_blobs(settings.blobs)
+    with database.reading() as session:
+        used = session.scalar(select(VersionRow.version).limit(1)) is not None
+    blobs = open_blobs(settings.blobs, used=used)
     keys = (settings.runtime.signing_key, settings.runtime.signing_key_previous)
     manifests = Manifests(tuple(key for key in keys if key))
     guard = Guard(database, settings.token, settings.anonymous, loopback=settings.loopback)

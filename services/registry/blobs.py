@@ -16,6 +16,7 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import HTTPStore, LocalStore, MemoryStore, ObjectStore, from_url
 
 from services.registry.refusals import Damaged
+from services.runtime.errors import OperatorError
 from services.runtime.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 _PROBE = ".rivermill"
 _RETRY: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
+
+
+class BlobsAwayError(OperatorError):
+    """A blob store that was used before takes nothing now."""
 
 
 class Blobs:
@@ -77,8 +82,11 @@ def _answering(store: ObjectStore) -> ObjectStore:
     return store
 
 
-def open_blobs(location: str) -> Blobs:
-    """Open a folder (made if absent) or an object store's URL; SettingsError says what is wrong with it."""
+def open_blobs(location: str, *, used: bool = False) -> Blobs:
+    """Open a folder (made if absent) or an object store's URL; SettingsError says what is wrong with it.
+
+    BlobsAwayError where it is ``used``, because versions lie there: that may pass by itself.
+    """
     try:
         if "://" in location:
             store = from_url(location, retry_config=_RETRY)
@@ -90,7 +98,8 @@ def open_blobs(location: str) -> Blobs:
         return Blobs(LocalStore(folder, automatic_cleanup=True))
     except (BaseError, OSError, ValueError) as error:
         why = str(error).partition("\n")[0]  # the store's state follows
-        raise SettingsError(
+        kind = BlobsAwayError if used else SettingsError
+        raise kind(
             f"RIVERMILL_BLOBS is {location!r} and cannot be used ({why}): expected a folder that can be written to, "
             "or a URL such as s3://bucket/prefix"
         ) from error

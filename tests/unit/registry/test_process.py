@@ -19,6 +19,7 @@ import stamina
 
 from services.cli.loopback import free_port
 from services.registry.app import end
+from tests.unit.registry.serving import post, serving
 
 pytestmark = pytest.mark.server
 
@@ -54,6 +55,22 @@ def test_signal_stops_it_cleanly(tmp_path: Path, stop: signal.Signals) -> None:
     with running(tmp_path) as (process, _):
         process.send_signal(stop)
         assert process.wait(10) == 0
+
+
+def test_a_blob_store_that_is_away_while_it_starts_is_no_wrong_setting(tmp_path: Path) -> None:
+    """Where versions lie already, exit code 1: it is better started again. Where none do, 2: the setting is wrong."""
+    with serving(tmp_path / "used") as client:
+        post(client, "flights", b"snapshot").raise_for_status()
+    (tmp_path / "used" / "registry" / "blobs").rename(tmp_path / "away")
+    (tmp_path / "new" / "registry").mkdir(parents=True)
+    for folder, code in (("used", 1), ("new", 2)):
+        (tmp_path / folder / "registry" / "blobs").touch()
+        ended = subprocess.run(
+            COMMAND, env=environment(tmp_path / folder), capture_output=True, text=True, timeout=60, check=False
+        )
+        assert ended.returncode == code
+        assert "registry: RIVERMILL_BLOBS is" in ended.stderr
+        assert "Traceback" not in ended.stderr
 
 
 def test_a_task_that_never_ends_keeps_no_process(tmp_path: Path) -> None:
