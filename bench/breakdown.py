@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench import kafka, results
+from bench import kafka, results, versions
 from bench.clock import cpu_seconds
 from bench.peers.catalogue import OURS
 from bench.peers.session import PeerError, Session, Sizes
@@ -156,7 +156,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     found, cpu_us, flame = outcome
     command = f"python -m bench.breakdown {shlex.join(sys.argv[1:])}".strip()
-    lines = [*table(found, cpu_us), "", *results.circumstances(command, sys.executable, ("aiokafka", "msgspec"))]
+    lines = [
+        *table(found, cpu_us),
+        "",
+        *results.circumstances(command, sys.executable, ("aiokafka", "msgspec"), versions.broker()),
+    ]
     say("\n" + "\n".join(lines))
     if wanted.write:
         results.put("breakdown", lines)

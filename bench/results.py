@@ -9,7 +9,11 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench import versions
+
 RESULTS = Path(__file__).parent / "RESULTS.md"
+_COMMIT = versions.commit()
+"""As the program starts: a checkout may move on while it measures."""
 _PRINT_VERSIONS = """
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -34,15 +38,18 @@ def put(section: str, lines: Iterable[str], path: Path = RESULTS) -> None:
     path.write_text(whole, encoding="utf-8")
 
 
-def circumstances(command: str, python: str, packages: Sequence[str]) -> list[str]:
-    """When, on what, with which versions (of the packages that ``python`` finds), and by which command."""
+def circumstances(command: str, python: str, packages: Sequence[str], others: Iterable[str] = ()) -> list[str]:
+    """When, at which commit, on what, with which versions, and by which command.
+
+    ``packages`` are those that ``python`` finds; ``others`` took part too, each with its version.
+    """
     found = subprocess.run(  # noqa: S603 - a Python of ours, no shell
         [python, "-c", _PRINT_VERSIONS, *packages], capture_output=True, text=True, check=True
     )
     return [
-        f"Measured on {datetime.now(UTC):%Y-%m-%d} by `{command}`.",
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} by `{command}`, at commit {_COMMIT}.",
         f"Machine: {machine()}.",
-        f"Versions: Python {platform.python_version()}, {', '.join(found.stdout.splitlines())}.",
+        f"Versions: {', '.join([f'Python {platform.python_version()}', *found.stdout.splitlines(), *others])}.",
     ]
 
 

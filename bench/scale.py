@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from bench import results
+from bench import results, versions
 from bench.peers.catalogue import OURS
 from bench.peers.measure import measure
 from bench.peers.session import PeerError, Session, Sizes
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if lines is None:
         return 130
     command = f"python -m bench.scale {shlex.join(sys.argv[1:])}".strip()
-    lines += ["", *results.circumstances(command, sys.executable, ("aiokafka", "msgspec", "river"))]
+    lines += ["", *results.circumstances(command, sys.executable, ("aiokafka", "msgspec", "river"), versions.broker())]
     say("\n" + "\n".join(lines))
     if wanted.write:
         results.put("scale", lines)

@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from bench import chart, results, ten
+from bench import chart, results, ten, versions
 from bench.stages import scrape
 from examples.flights.dirt import Send
 from examples.flights.replay import Replay
@@ -114,11 +114,12 @@ def main() -> int:
     if found is None:
         return 130
     command = f"python -m bench.slope {shlex.join(sys.argv[1:])}".strip()
+    others = versions.broker() if supervisor.broker is not None else []  # one of somebody else's tells no version
     lines = [
         *table(found, options.minutes), "",
         f"{options.minutes:g} minutes at {options.rate:,.0f} events and as many labels a second; "
         "the slope is of the last two thirds.", "",
-        *results.circumstances(command, sys.executable, ("aiokafka", "faust-streaming", "msgspec", "river")),
+        *results.circumstances(command, sys.executable, ("aiokafka", "faust-streaming", "msgspec", "river"), others),
     ]  # fmt: skip
     print("\n".join(lines))
     if options.minutes >= _ENOUGH_MINUTES:

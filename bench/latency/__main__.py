@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import kafka, results, ten
+from bench import kafka, results, ten, versions
 from bench.latency import report
 from bench.latency.load import Arrivals, arriving, raw_events, send
 from bench.latency.measures import Measured, parts
@@ -45,6 +45,7 @@ _SHARES = {"50 %": 0.5, "80 %": 0.8}
 _SLOW = "200/s"
 _SLOW_RATE = 200.0
 _ENOUGH = 3
+_PACKAGES = ("aiokafka", "faust-streaming", "msgspec", "river")
 
 
 class LatencyError(RuntimeError):
@@ -190,10 +191,11 @@ async def run(wanted: argparse.Namespace, folder: Path) -> int:
         return 130
     capacity, found = outcome
     command = f"python -m bench.latency {shlex.join(sys.argv[1:])}".strip()
+    java = [] if session.missing else [kafka_streams.version()]
     lines = [
         *report.goals(found), "", *report.table(found, session.systems), "",
         *report.circumstances(capacity, wanted, session.missing), "",
-        *results.circumstances(command, sys.executable, ("aiokafka", "faust-streaming", "msgspec", "river")),
+        *results.circumstances(command, sys.executable, _PACKAGES, [*versions.broker(), *java]),
     ]  # fmt: skip
     say("\n" + "\n".join(lines))
     if wanted.rounds >= _ENOUGH:

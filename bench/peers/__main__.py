@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from bench import chart, results
+from bench import chart, results, versions
 from bench.goals import Rounds
-from bench.peers import report
+from bench.peers import kafka_streams, report
 from bench.peers.available import why_not
-from bench.peers.catalogue import OURS, PEERS, Peer
+from bench.peers.catalogue import KAFKA_STREAMS, OURS, PEERS, Peer
 from bench.peers.measure import measure
 from bench.peers.session import PEERS_PYTHON, PeerError, Session, Sizes
 from bench.processes import ROOT
@@ -106,8 +106,12 @@ def told(comparison: Comparison, sizes: Sizes, rounds: int) -> list[str]:
         f"after {sizes.warm_up:,} to warm up{fewer and f' ({fewer})'}, {sizes.partitions} partitions, one process each.",
         "Every output was compared: each event once, scores equal to 1e-9, all other bytes equal. Other programs on the "
         f"machine took {_others(comparison.measured)} of its cores meanwhile (median of all runs).", "",
-        *results.circumstances(command, str(PEERS_PYTHON), _PACKAGES),
+        *results.circumstances(command, str(PEERS_PYTHON), _PACKAGES, [*versions.broker(), *_java(comparison.measured)]),
     ]  # fmt: skip
+
+
+def _java(rounds: Rounds) -> list[str]:
+    return [kafka_streams.version()] if any(rounds.get(KAFKA_STREAMS.name, ())) else []
 
 
 def _others(rounds: Rounds) -> str:

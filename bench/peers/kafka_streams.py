@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.cli.jars import JarsError, jars
+from services.cli.jars import JarsError, jars, pins
 from services.cli.java import JavaError, find_java
 
 _HERE = Path(__file__).parent
@@ -15,6 +15,12 @@ _PINNED = _HERE / "kafka-streams-jars.sha256"
 """What Kafka Streams needs beyond the broker's own jars, of the broker's version."""
 _COMPILER = "jdk.compiler/com.sun.tools.javac.Main"
 _CLASSES = "classes"
+
+
+def version() -> str:
+    """Its version, as pinned."""
+    (found,) = (pin.coordinate for pin in pins(_PINNED) if ":kafka-streams:" in pin.coordinate)
+    return f"Kafka Streams {found.rpartition(':')[2]}"
 
 
 def prepare(folder: Path) -> str:

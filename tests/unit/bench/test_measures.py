@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import sys
 import time
 
 import pytest
 
-from bench import results
+from bench import results, versions
 from bench.clock import cpu_seconds
 from bench.goals import Goal, ratios
+from bench.peers import kafka_streams
 from bench.window import Measured, Sample, window
 
 
@@ -71,6 +74,35 @@ def test_each_program_replaces_only_its_own_results(tmp_path):
     assert text.count("peers: begin") == text.count("new") == 1
     assert text.startswith("# Results\n\nProse.\n")
     assert text.endswith("<!-- stages: end -->\n\nMore prose.\n")
+
+
+def test_results_name_the_commit_and_whether_files_were_changed(tmp_path):
+    """Prose and charts, which the programs write themselves, are no changes; a new module is one, and no checkout no commit."""
+
+    def git(*arguments):
+        options = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", "-C", tmp_path, *options, *arguments], check=True, capture_output=True)
+
+    assert versions.commit(tmp_path) == "an unknown commit (this is no git checkout)"
+    git("init")
+    (tmp_path / "RESULTS.md").write_text("old")
+    git("add", ".")
+    git("commit", "--message", "first")
+    (tmp_path / "RESULTS.md").write_text("new")
+    assert re.fullmatch(r"[0-9a-f]{7,}, nothing changed since", versions.commit(tmp_path))
+    (tmp_path / "hot.py").write_text("")
+    assert versions.commit(tmp_path).endswith(", with 1 file changed since")
+
+
+def test_results_name_what_took_part_beside_python():
+    """Kafka and its Java are told with their versions, as the pinned lists have them."""
+    kafka, java = versions.broker()
+    assert re.fullmatch(r"Kafka \d+\.\d+\.\d+", kafka)
+    assert re.match(r"Java \d+", java)
+    assert kafka_streams.version().removeprefix("Kafka Streams ") == kafka.removeprefix("Kafka ")
+    line = results.circumstances("python -m bench.peers", sys.executable, ("msgspec",), [kafka, java])[-1]
+    assert "msgspec" in line
+    assert line.endswith(f", {kafka}, {java}.")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the CPU clocks of other processes are Linux's")
