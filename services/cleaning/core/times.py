@@ -38,6 +38,8 @@ class TimeReader:
 
     def read(self, raw: Any, field: str, changes: list[Change] | None) -> datetime:
         """The time of a raw value; ``changes`` is None when it came through the strict decode. Rejected if unusable."""
+        if changes is None and type(raw) is datetime and raw.tzinfo is UTC and _UNSET_YEARS[1] < raw.year <= _LAST_YEAR:
+            return raw  # nearly every time, and nothing below would change it
         if changes is not None:
             raw = self._repaired(raw, field, changes)
         if raw is None:

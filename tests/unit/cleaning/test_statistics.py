@@ -32,6 +32,18 @@ def test_a_profile_is_that_of_the_values_however_they_are_cut(column: list[float
         assert whole.variance == pytest.approx(statistics.pvariance(values), rel=1e-6, abs=1e-3)
 
 
+@settings(max_examples=100)
+@given(st.lists(st.floats(-1e100, 1e100) | st.sampled_from([0.0, -0.0]), min_size=1, max_size=12), st.integers(20, 90))
+def test_a_long_column_at_once_is_the_same_bit_for_bit(values: list[float], times: int) -> None:
+    """Hundreds of numbers in one piece, as numpy adds them, and in pieces too short for it, zeros' signs included."""
+    column = values * times
+    whole, parts = NumberProfile(), NumberProfile()
+    whole.extend(column)
+    for start in range(0, len(column), 7):
+        parts.extend(column[start : start + 7])
+    assert repr(whole) == repr(parts)
+
+
 def test_the_profile_of_categories_counts_distinct_values() -> None:
     """Linear counting is exact for a few values and close for hundreds."""
     for distinct in (0, 1, 2, 3, 300):
