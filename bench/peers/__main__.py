@@ -1,8 +1,8 @@
 """The same work, the same bytes, one run: Rivermill's scoring beside its peers.
 
-Starts the embedded broker, fills one topic with clean events of ten numbers, and in each round starts every system as a
-process of its own that reads them, scores them with the same linear model, and writes the same predictions. It is
-watched from outside: events by where the output topic ends, CPU by the process's clock; the first outputs, while
+Starts the embedded broker, fills one topic with clean events of ten numbers, and in each round starts every system, in
+an order drawn anew from the seed, as a process of its own that reads them, scores them with the same linear model, and
+writes the same predictions. It is watched from outside: events by where the output topic ends, CPU by the process's clock; the first outputs, while
 programs and JIT compilers warm up, are not measured. Then a read_committed reader compares the output, byte by byte.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import random
 import shlex
 import sys
 import tempfile
@@ -44,6 +45,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "bytewax.",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=5, help="how often each system runs (5)")
+    parser.add_argument("--seed", type=int, default=1, help="of the order in which the systems run (1)")
     parser.add_argument("--events", type=int, default=300_000, help="events measured, a slow peer gets fewer (300000)")
     parser.add_argument("--warm-up", type=int, default=100_000, help="events before them (100000)")
     parser.add_argument("--partitions", type=int, default=4, help="of every topic; 4 is a pipeline's default")
@@ -57,12 +59,14 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 class Comparison:
     """All rounds of all systems; ``missing`` says why one was not run."""
 
-    def __init__(self, session: Session, peers: Sequence[Peer], rounds: int) -> None:
+    def __init__(self, session: Session, peers: Sequence[Peer], rounds: int, seed: int) -> None:
         self.session = session
         self.peers = peers
         self.missing: dict[str, str] = {}
         self.measured: dict[str, list[Measured | None]] = {peer.name: [] for peer in peers}
         self._rounds = rounds
+        self.seed = seed
+        self._order = random.Random(seed)  # noqa: S311 - no secret
 
     async def run(self) -> Rounds:
         await self.session.open()
@@ -74,8 +78,7 @@ class Comparison:
         await measure(self.session, OURS, "bench-warm-up")
         able = [peer for peer in self.peers if peer.name not in self.missing]
         for number in range(self._rounds):
-            turn = number % max(len(able), 1)
-            for peer in able[turn:] + able[:turn]:  # nobody always comes after the same one
+            for peer in self._order.sample(able, len(able)):  # whom one comes after is chance
                 self.measured[peer.name].append(await self._one(peer, number))
         return self.measured
 
@@ -102,8 +105,9 @@ def told(comparison: Comparison, sizes: Sizes, rounds: int) -> list[str]:
     return [
         *report.goal_table(comparison.measured, comparison.missing), "",
         *report.table(comparison.peers, comparison.measured, comparison.missing), "",
-        f"Medians (and ranges) of {rounds} interleaved rounds; ratios are taken within a round. {sizes.events:,} events "
-        f"after {sizes.warm_up:,} to warm up{fewer and f' ({fewer})'}, {sizes.partitions} partitions, one process each.",
+        f"Medians (and ranges) of {rounds} rounds, each in an order of its own (seed {comparison.seed}); ratios are taken "
+        f"within a round. {sizes.events:,} events after {sizes.warm_up:,} to warm up{fewer and f' ({fewer})'}, "
+        f"{sizes.partitions} partitions, one process each.",
         "Every output was compared: each event once, scores equal to 1e-9, all other bytes equal. Other programs on the "
         f"machine took {_others(comparison.measured)} of its cores meanwhile (median of all runs).", "",
         *results.circumstances(command, str(PEERS_PYTHON), _PACKAGES, [*versions.broker(), *_java(comparison.measured)]),
@@ -123,7 +127,7 @@ async def compare(wanted: argparse.Namespace, folder: Path) -> int:
     peers = [peer for peer in PEERS if not wanted.only or peer.name in wanted.only]
     sizes = Sizes(wanted.warm_up, wanted.events, wanted.partitions)
     session = Session(folder, sizes, say)
-    comparison = Comparison(session, peers, wanted.rounds)
+    comparison = Comparison(session, peers, wanted.rounds, wanted.seed)
     if await until_signal(comparison.run(), session.close()) is None:
         return 130
     lines = told(comparison, sizes, wanted.rounds)
