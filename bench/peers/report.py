@@ -29,10 +29,10 @@ GOALS = (
 _TEN = 10
 
 
-def goal_table(rounds: Rounds, missing: Mapping[str, str]) -> list[str]:
+def goal_table(rounds: Rounds, missing: Mapping[str, str], asked: Sequence[Goal] = GOALS) -> list[str]:
     """Each goal with the median ratio, its range over the rounds, and the verdict."""
     lines = ["| Rivermill scoring, exactly once, against | goal | measured | range | |", "|---|---|---|---|---|"]
-    for goal in GOALS:
+    for goal in asked:
         ratio = goals.ratios(rounds, goal.ours, goal.theirs, goal.measure)
         if ratio is None:
             lines.append(f"| {goal.what} | {goal.asked()} | not run | | {missing.get(goal.theirs, '')} |")
