@@ -42,8 +42,16 @@ class Goal:
 
     def verdict(self, ratio: float) -> str:
         """Met or missed, and by how much of the bound."""
-        by = abs(ratio / self.bound - 1) * 100
-        return f"{'met' if self.met(ratio) else '**missed**'} by {by:.0f} %"
+        return _verdict(self.met(ratio), ratio, self.bound)
+
+
+def at_most(found: float, bound: float) -> str:
+    """Whether what was found is at most the bound, and by how much of it."""
+    return _verdict(found <= bound, found, bound)
+
+
+def _verdict(met: bool, found: float, bound: float) -> str:
+    return f"{'met' if met else '**missed**'} by {abs(found / bound - 1) * 100:.0f} %"
 
 
 def spread(numbers: Iterable[float]) -> Spread | None:
