@@ -7,7 +7,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --progress-bar on
 LOCKED := $(PIP) --no-deps --require-hashes
 ARGS ?=
-ROUNDS ?= 1
+WHAT ?= peers
+ROUNDS ?= $(if $(filter peers,$(WHAT)),1)
+BENCHES := peers stages cores scale latency freshness overhead swap slope breakdown
+BESIDE_PEERS := peers scale overhead breakdown
 
 .DEFAULT_GOAL := help
 .PHONY: help demo chaos fuzz test check lint unit bench up format venv requirements clean
@@ -49,8 +52,9 @@ lint: venv ## Lint, types, layers and generated files
 unit: venv ## Run the unit tests alone: no broker, and no other server that is a process of its own
 	@$(BIN)/python -m pytest -n 2 tests/unit -m "not server" $(ARGS)
 
-bench: venv $(VENV)-bench/.locked ## Measure scoring beside its peers, one round; all five, and written down: make bench ROUNDS=5
-	@$(BIN)/python -m bench.peers --rounds $(ROUNDS) $(ARGS)
+bench: venv $(if $(filter $(BESIDE_PEERS),$(WHAT)),$(VENV)-bench/.locked) ## Measure scoring beside its peers (ROUNDS=5 writes it down); the rest: WHAT=cores, latency, ... (bench/RESULTS.md)
+	@$(if $(filter $(BENCHES),$(WHAT)),$(BIN)/python -m bench.$(WHAT) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS),\
+		echo "error: WHAT is one of: $(BENCHES)" >&2; exit 1)
 
 up: ## Build the image and run everything in containers: docs/deploying.md (needs Docker, nothing else)
 	@sh deploy/compose/secrets.sh
