@@ -10,26 +10,22 @@ from __future__ import annotations
 
 import argparse
 import gc
-import multiprocessing
-import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import msgspec
 
-from bench import results, ten
+from bench import awaited, results, ten
+from bench.goals import Goal
 from bench.latency.load import raw_events
 from schemas.codec import encode
-from schemas.events import CleanEvent, Value
 from schemas.examples import Control
-from schemas.predictions import ModelRef, Prediction
 from services.cleaning.core.clean import Clean, Inputs
 from services.cli import backtest_input
 from services.cli.offline import Offline, Raw, Record
@@ -41,8 +37,6 @@ from services.drift.core.detect import Detect
 from services.drift.core.summarise import Summarise
 from services.learner.core.join import Join
 from services.learner.core.train import Train
-from services.learner.core.values import MOST_IN_MEMORY
-from services.learner.disk import Disk
 from services.runtime import interpreter
 from services.scoring.core import Score
 
@@ -53,7 +47,9 @@ _DIRT = 0.05
 _TREES_SHARE = 10
 """Trees are measured on so much less: they cost so much more."""
 _FEATURES = (10, 50, 200)
-_PENDING = (10_000, 100_000, 1_000_000)
+_TEN, _FLOWN = "ten numbers", "flights"
+_TIDY, _FLOOR = "{}, tidy", "{}: decode and encode alone"
+CLEANING = Goal("decode and encode alone", _TIDY, _FLOOR, "cpu", 2.5)
 
 
 class Row(NamedTuple):
@@ -135,17 +131,17 @@ def cleaning(spec: Spec, days: int, runs: int) -> Iterator[Row]:
     """Tidy, soiled, and the floor; events alone, so that all three do the same."""
     tidy = [it for it in Log(spec, raws(days, 0.0)).raw if it.topic.endswith("events.raw")]
     soiled = [it for it in Log(spec, raws(days, _DIRT)).raw if it.topic.endswith("events.raw")]
-    yield Row("cleaning", "flights: decode and encode alone", len(tidy), best(lambda: Floor(spec), tidy, runs))
-    yield Row("cleaning", "flights, tidy", len(tidy), best(cleaner(spec), tidy, runs))
-    yield Row("cleaning", f"flights, {_DIRT:.0%} soiled", len(soiled), best(cleaner(spec), soiled, runs))
+    yield Row("cleaning", _FLOOR.format(_FLOWN), len(tidy), best(lambda: Floor(spec), tidy, runs))
+    yield Row("cleaning", _TIDY.format(_FLOWN), len(tidy), best(cleaner(spec), tidy, runs))
+    yield Row("cleaning", f"{_FLOWN}, {_DIRT:.0%} soiled", len(soiled), best(cleaner(spec), soiled, runs))
 
 
 def plain_cleaning(count: int, runs: int) -> Iterator[Row]:
     """Ten numbers that are as they should be, and the floor of that."""
     spec = parse(ten.pipeline("ten", 1))
     read = [Record("ten.events.raw", 0, offset, 0, id_, value) for offset, (id_, value) in enumerate(raw_events(count))]
-    yield Row("cleaning", "ten numbers: decode and encode alone", count, best(lambda: Floor(spec), read, runs))
-    yield Row("cleaning", "ten numbers", count, best(cleaner(spec), read, runs))
+    yield Row("cleaning", _FLOOR.format(_TEN), count, best(lambda: Floor(spec), read, runs))
+    yield Row("cleaning", _TIDY.format(_TEN), count, best(cleaner(spec), read, runs))
 
 
 def scorer(part: Part, *, binary: bool = True) -> Callable[[], Score]:
@@ -184,17 +180,15 @@ def others(log: Log, runs: int) -> Iterator[Row]:
     read = log.of("predictions", "labels.clean")
     with TemporaryDirectory() as folder:
         for what, most in (("predictions in memory", len(read)), ("predictions on disk", 0)):
-            yield Row("join", what, len(read), best(partial(joiner, spec, topics, folder, most), read, runs, _expire))
+            yield Row(
+                "join", what, len(read), best(partial(awaited.joiner, spec, topics, folder, most), read, runs, _expire)
+            )
     read = log.of("predictions", "examples")
     yield Row(
         "summarise", "", len(read), best(lambda: Summarise(spec, 0, 1, topics[0], f"{name}.examples"), read, runs)
     )
     read = log.of("summaries")
     yield Row("detect", "", len(read), best(lambda: Detect(spec), read, runs))
-
-
-def joiner(spec: Spec, topics: tuple[str, str], folder: str, most_in_memory: int = MOST_IN_MEMORY) -> Join:
-    return Join(spec, 0, 1, *topics, store=Disk(Path(folder)), most_in_memory=most_in_memory)
 
 
 def _expire(core: Join) -> None:
@@ -215,49 +209,6 @@ def by_features(events: int, runs: int) -> Iterator[Row]:
         yield Row("scoring", f"logistic_regression, {count} numbers", len(records), best(scorer(part), records, runs))
 
 
-class Awaited(NamedTuple):
-    """For a number of labels awaited: bytes of a prediction, how many lie on disk, and bytes of memory for each."""
-
-    labels: int
-    size: int
-    on_disk: int
-    memory: float
-
-
-def pending(most: int) -> Iterator[Awaited]:
-    """Every count in a process of its own."""
-    for count in (it for it in _PENDING if it <= most):
-        with multiprocessing.get_context("spawn").Pool(1) as fresh:
-            yield fresh.apply(_awaited, (count,))
-
-
-def _awaited(count: int) -> Awaited:
-    spec = parse(ten.pipeline("ten", 1))
-    told = spec_hash(spec)
-    sample = next(ten.clean_events(1, told))[1]
-    event = msgspec.json.decode(sample, type=CleanEvent)
-    features: dict[str, Value] = event.features
-    ref = ModelRef("ten", "logistic", 1, 1)
-    core = joiner(spec, ("ten.predictions", "ten.labels.clean"), gettempdir())
-    gc.collect()
-    before, size = _resident(), 0
-    for start in range(0, count, _BATCH):
-        batch = []
-        for number in range(start, min(start + _BATCH, count)):
-            at = ten.START + timedelta(milliseconds=number)
-            value = encode(Prediction(f"{number:08d}", at, 0.5, True, ref, 0, [], features, {}, told))
-            batch.append(Record("ten.predictions", 0, number, number, b"%08d" % number, value))
-            size = len(value)
-        core.process(batch, _NOW)
-    gc.collect()
-    return Awaited(count, size, core.ledger.values.stored, (_resident() - before) / count)
-
-
-def _resident() -> int:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
 def raws(days: int, dirt: float) -> list[Raw]:
     return list(backtest_input.flights(days, dirt, 2013)[0])
 
@@ -266,20 +217,28 @@ def tables(options: argparse.Namespace) -> list[str]:
     """All of it, as Markdown; each line is printed as it comes."""
     lines = ["| stage | | records | CPU µs a record | records a second and core |", "|---|---|---|---|---|"]
     print("\n".join(lines))
+    found = {}
     for row in rows(options):
+        found[row.what] = row.us
         line = f"| {row.stage} | {row.what} | {row.records:,} | {row.us:.1f} | {1e6 / row.us:,.0f} |"
         print(line, flush=True)
         lines.append(line)
-    memory = [
-        "",
-        "| labels awaited, of one lane | bytes of each prediction | on disk | memory, bytes each |",
-        "|---|---|---|---|",
-    ]
-    memory += [
-        f"| {it.labels:,} | {it.size:,} | {it.on_disk:,} | {it.memory:,.0f} |" for it in pending(options.pending)
-    ]
-    print("\n".join(memory))
-    return [*lines, *memory]
+    goals = cleaning_goals(found)
+    print("\n" + "\n".join(goals) + "\n")
+    memory = []
+    for line in awaited.table(options.pending):
+        print(line, flush=True)
+        memory.append(line)
+    return [*goals, "", *lines, "", *memory]
+
+
+def cleaning_goals(found: Mapping[str, float]) -> list[str]:
+    """Cleaning of clean records against the floor, by workload; from microseconds by row."""
+    lines = [f"| cleaning of clean records, against {CLEANING.what} | goal | measured | |", "|---|---|---|---|"]
+    for what in (_TEN, _FLOWN):
+        ratio = found[CLEANING.ours.format(what)] / found[CLEANING.theirs.format(what)]
+        lines.append(f"| {what} | {CLEANING.asked()} | {ratio:.1f}× | {CLEANING.verdict(ratio)} |")
+    return lines
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
@@ -299,7 +258,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.cores", description=__doc__)
     parser.add_argument("--days", type=int, default=30, help="of flights, some 1,800 records each (30)")
     parser.add_argument("--runs", type=int, default=5, help="the best of so many counts (5)")
-    parser.add_argument("--pending", type=int, default=_PENDING[-1], help="labels awaited at most (1000000)")
+    parser.add_argument("--pending", type=int, default=awaited.COUNTS[-1], help="labels awaited at most (1000000)")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md")
     options = parser.parse_args()
     interpreter.tune()  # as the services do
