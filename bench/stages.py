@@ -12,6 +12,8 @@ import asyncio
 import json
 import random
 import re
+import shlex
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from pathlib import Path
 
 import httpx
 
+from bench import results, versions
 from bench.ten import pipeline as plain
 from examples.flights.data import flights
 from examples.flights.dirt import Send, soil
@@ -28,6 +31,9 @@ from services.cli.settle import wait_settled
 from services.cli.supervise import Supervisor
 
 STAGES = {"cleaning": ("clean",), "scoring": ("score",), "learner": ("join", "train"), "drift": ("summarise", "detect")}
+
+_COMMAND = f"python -m bench.stages {shlex.join(sys.argv[1:])}".strip()
+_PACKAGES = ("aiokafka", "faust-streaming", "msgspec", "river")
 
 
 def ten(events: int) -> Iterator[Send]:
@@ -56,7 +62,8 @@ def scrape(url: str) -> dict[str, float]:
     return found
 
 
-async def measure(pipeline: Path, sends: Iterator[Send], speed: float, folder: Path) -> None:
+async def measure(pipeline: Path, sends: Iterator[Send], speed: float, folder: Path) -> list[str]:
+    """The table as Markdown."""
     supervisor = Supervisor(pipeline, folder, say=print)
     await supervisor.start()
     try:
@@ -70,13 +77,19 @@ async def measure(pipeline: Path, sends: Iterator[Send], speed: float, folder: P
         settled = await wait_settled(deployment, 900)
         seconds = time.monotonic() - began
         print(f"\nsent in {sent:.1f} s, all worked off after {seconds:.1f} s (settled: {settled})")
-        print(f"{'service':10} {'records':>10} {'CPU s':>8} {'µs/record':>10} {'resident MB':>12}")
+        lines = [
+            "| service | records | CPU s | µs a record | records a second and core | resident MB |",
+            "|---|---|---|---|---|---|",
+        ]
         for service, url in urls.items():
             after = await asyncio.to_thread(scrape, url)
             records = sum(after.get(stage, 0) - before[service].get(stage, 0) for stage in STAGES[service])
             cpu = after["cpu_seconds_total"] - before[service]["cpu_seconds_total"]
             memory = after["resident_memory_bytes"] / 1e6
-            print(f"{service:10} {records:10,.0f} {cpu:8.2f} {cpu / max(records, 1) * 1e6:10.1f} {memory:12.0f}")
+            us = cpu / max(records, 1) * 1e6
+            lines.append(f"| {service} | {records:,.0f} | {cpu:.2f} | {us:.1f} | {1e6 / us:,.0f} | {memory:.0f} |")
+        others = versions.broker() if supervisor.broker is not None else []  # one of somebody else's tells no version
+        return [*lines, "", *results.circumstances(_COMMAND, sys.executable, _PACKAGES, others)]
     finally:
         await supervisor.stop()
 
@@ -86,6 +99,7 @@ def main() -> None:
     parser.add_argument("--pipeline", choices=("flights", "ten"), default="flights")
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--no-labels", action="store_true", help="events only: scoring swaps no live parameters")
+    parser.add_argument("--write", action="store_true", help="write RESULTS.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         pipeline = Path("examples/flights/pipeline.toml")
@@ -96,7 +110,10 @@ def main() -> None:
             sends = ten(options.events)
         if options.no_labels:
             sends = (send for send in sends if send.kind == "event")
-        asyncio.run(measure(pipeline, sends, float("inf"), Path(folder) / "data"))
+        lines = asyncio.run(measure(pipeline, sends, float("inf"), Path(folder) / "data"))
+    print("\n".join(lines))
+    if options.write:
+        results.put("stages", lines)
 
 
 if __name__ == "__main__":
