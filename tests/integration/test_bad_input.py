@@ -28,6 +28,7 @@ from tests.integration.pipelines import Pipeline, file, fresh_name, make_topics,
 
 GOOD = 60
 AT = START + timedelta(seconds=GOOD)
+WIDE = tuple(f"c{number}" for number in range(196))  # a pipeline has 200 features at most
 LARGE = b'{"id":"large","x":"' + b"7" * 10_000_000 + b'"}'
 
 
@@ -95,6 +96,7 @@ EVENTS = [
     Dirt("zero", raw("zero", at="1970-01-01T00:00:00Z"), rejected="time_invalid"),
     Dirt("number-time", raw("number-time", at=0), rejected="time_invalid"),
     Dirt("ahead", raw("ahead", at=(AT + timedelta(days=365)).isoformat()), rejected="time_ahead"),
+    Dirt("swells", raw("swells", **dict.fromkeys(WIDE, " a\ud800" + "\U0001f6eb" * 250)), rejected="output_too_large"),
     Dirt("headers", raw("headers"), rejected="too_large", headers=[("h", b"x" * 50_000)]),
     Dirt(
         "header-name", raw("header-name"), rejected="headers_invalid", headers=[("fine", b"1"), ("n\udcff\udcfe", b"2")]
@@ -123,9 +125,12 @@ def sent(pipeline: Pipeline) -> dict[str, tuple[str, int, int]]:
 
 @pytest.fixture(scope="module")
 def pipeline(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """A whole pipeline over a foreign topic of three partitions that takes messages of 12 MB."""
+    """A whole pipeline over a foreign topic of three partitions that takes messages of 12 MB, with so many features that
+    one event's repairs, noted, are more than a topic takes.
+    """
     name = fresh_name("dirt")
-    text = file(name, event=f'topic = "{name}-orders"')
+    wide = "".join(f'[features.{feature}]\ntype = "category"\ncase = "upper"\n' for feature in WIDE)
+    text = file(name, event=f'topic = "{name}-orders"', features=wide)
     with Pipeline(tmp_path_factory.mktemp("dirt"), broker, text) as started:
         limit = {"max.message.bytes": str(12 * 1024 * 1024)}
         asyncio.run(make_topics(started.deployment, {f"{name}-orders": 3}, **limit))
