@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from schemas.codec import encode
-from schemas.events import Change, CleanEvent
+from schemas.events import Change
 from schemas.labels import CleanLabel
 from schemas.topics import MAX_MESSAGE_BYTES
 from services.cleaning.core import checkpoint
@@ -39,6 +39,16 @@ class Inputs(msgspec.Struct, frozen=True):
     events: str
     labels: str
     rekeyed: str
+
+
+class _CleanEvent(msgspec.Struct, gc=False):
+    """A record of ``events.clean`` (:class:`schemas.events.CleanEvent`)."""
+
+    event_id: str
+    time: datetime
+    features: msgspec.Struct
+    changes: list[Change]
+    spec: str
 
 
 class _Read(msgspec.Struct):
@@ -207,7 +217,7 @@ class Clean:
                 self.totals["duplicates"] += 1
                 return None
             features, changes = self._features.clean(row[2:], time, read.changes)
-            value = encode(CleanEvent(read.id, time, features, changes, self._hash))
+            value = encode(_CleanEvent(read.id, time, features, changes, self._hash))
             self._emit("events.clean", read, value, changes, out)
             self._recent.add(key)
         except Rejected as rejected:
