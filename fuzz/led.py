@@ -1,6 +1,7 @@
 """Fuzzing led by coverage, with atheris (libFuzzer): ``python -m fuzz.led TARGET CORPUS [libFuzzer options]``.
 
-What is new in CORPUS afterwards reached code that nothing before had; ``-merge=1 SMALL CORPUS`` keeps the least of it.
+What is new in CORPUS afterwards reached code that nothing before had; ``-runs=0 CORPUS ...`` tells how much folders of
+cases reach (``cov:``), to choose what is worth keeping. libFuzzer's ``-merge=1`` is of no use: it starts a module as a file.
 """
 
 from __future__ import annotations
