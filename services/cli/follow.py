@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -44,14 +45,23 @@ async def records(
         reached = False
         while not reached:
             fetched = await consumer.getmany(timeout_ms=_WAIT_MS) if back or last is None else {}
+            _heed_cancellation()
             reached = all([await consumer.position(place) >= ends[place] for place in wanted])
             newest.extend(sorted((each for batch in fetched.values() for each in batch), key=_came))
             while newest and (last is None or reached):
                 yield newest.popleft()
         while follow:
             fetched = await consumer.getmany(timeout_ms=_WAIT_MS)
+            _heed_cancellation()
             for record in sorted((each for batch in fetched.values() for each in batch), key=_came):
                 yield record
+
+
+def _heed_cancellation() -> None:
+    """Raise the one that aiokafka has swallowed: a fetch that is over just then returns, and Ctrl-C comes but once."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _came(record: Any) -> tuple[int, int, int]:
