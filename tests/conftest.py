@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from services.cli.broker import Broker, BrokerError
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background of a shell: what tests start would, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(  # a property, and what draws its examples, is no faster on a busy machine
     "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
