@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+import pytest
+
 from tests.unit.cli.watching import CTRL_C
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +32,11 @@ trap - ERR
 
 def checkout(folder: Path) -> Path:
     """Lay this repository under another path: what its commands write, outside of the virtual environment, stays there."""
+    installed = Path(sys.prefix) / ".editable"
+    if not installed.exists() or installed.stat().st_mtime < (ROOT / "pyproject.toml").stat().st_mtime:
+        pytest.fail(
+            "pyproject.toml is newer than the environment, which `make` would install from there: run `make venv`"
+        )
     folder.mkdir()
     for each in ROOT.iterdir():
         if each.name not in _LEFT_OUT:
