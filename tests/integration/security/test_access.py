@@ -17,10 +17,12 @@ from services.cli import follow
 from services.cli.access_lists import Acl
 from services.cli.doctor import Patient
 from services.cli.doctor_kafka import kafka
+from services.domain.records import Out
 from services.runtime import clients, rights
-from services.runtime.access import AccessError, explained
+from services.runtime.access import AccessError, RefusedError, explained
 from services.runtime.assignor import LaneAssignor
 from services.runtime.launch import Deployment
+from services.runtime.transactions import ExactlyOnce
 from tests.integration.load import Load
 from tests.integration.pipelines import KEY, Pipeline, deployed, file, fresh_name, send, until
 from tests.integration.security.access import PRINCIPAL, allow, forbid, printed, reached
@@ -182,6 +184,24 @@ def prepared(secured: Secured, folder: Path, lacking: Lacking) -> Deployment:
 
     asyncio.run(prepare())
     return deployment
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_a_refused_write_is_told_whatever_is_sent_after_it(pipeline: Pipeline, secured: Secured, after: int) -> None:
+    """Sends that find no transaction open any more are no sign of another owner: the refusal that ended it is told."""
+    deployment = reached(pipeline.deployment, secured.env("cleaning"))
+    refused, allowed = deployment.topic("predictions"), deployment.topic("deadletter")
+    batches = [Out(None, bytes(2_000_000), 0)] * after
+
+    async def publish() -> None:
+        owner = await ExactlyOnce.open(deployment.settings, f"{deployment.name}.cleaning.refused", 0)
+        try:
+            with pytest.raises(RefusedError, match=f"Write on topic {refused}$"):
+                await owner.publish({(refused, 0): [Out(None, b"no", 0)], (allowed, 0): batches}, {})
+        finally:
+            await owner.close()
+
+    asyncio.run(publish())
 
 
 def test_access_that_is_taken_away_ends_a_service(secured: Secured, tmp_path: Path) -> None:
