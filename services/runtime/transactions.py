@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import ProducerFenced, TopicAuthorizationFailedError
+from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced, TopicAuthorizationFailedError
 
 from services.domain.records import Out
 from services.runtime import access, clients
@@ -78,15 +78,9 @@ async def _acknowledged(futures: Sent) -> dict[Place, int]:
 
 
 def _ended_by(producer: AIOKafkaProducer) -> BaseException | None:
-    """What ended the transaction: who sends after it is told only that none is open, by one of several errors."""
+    """What ended the transaction; who sends after it is told only that none is open, by IllegalOperation or an assertion."""
     end = producer._txn_manager._transaction_waiter
     return end.exception() if end is not None and end.done() and not end.cancelled() else None
-
-
-def _meaning(error: BaseException) -> BaseException:
-    if isinstance(error, ProducerFenced):
-        return FencedError(str(error))
-    return access.unwritable(error) if isinstance(error, TopicAuthorizationFailedError) else error
 
 
 class ExactlyOnce:
@@ -127,8 +121,13 @@ class ExactlyOnce:
             if group_offsets:
                 await producer.send_offsets_to_transaction(dict(group_offsets), self._group)
             await producer.commit_transaction()
-        except Exception as error:
-            raise _meaning(_ended_by(producer) or error) from error
+        except (KafkaError, IllegalOperation, AssertionError) as error:
+            cause = _ended_by(producer) or error
+            if isinstance(cause, ProducerFenced):
+                raise FencedError(str(cause)) from cause
+            if isinstance(cause, TopicAuthorizationFailedError):
+                raise access.unwritable(cause) from cause
+            raise cause from cause.__cause__
         return ends
 
     async def close(self) -> None:
@@ -162,7 +161,7 @@ class AtLeastOnce:
             ends = await _acknowledged(await _send_all(self._producer, outputs))
             return ends | await _acknowledged(await _send_all(self._producer, state))
         except TopicAuthorizationFailedError as error:
-            raise _meaning(error) from error
+            raise access.unwritable(error) from error
 
     async def close(self) -> None:
         """Stop the producer."""

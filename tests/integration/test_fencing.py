@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import UnknownError
 
 from schemas.state import Checkpoint
 from services.domain.records import Out
@@ -74,6 +75,14 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> None:
     told(Inputs, "open", lambda _: "inputs")
 
 
+def has_lost(ended: BaseException | None) -> bool:
+    """Whether an owner was fenced, or ended as if it had crashed: its commit met the other's fencing inside the broker.
+
+    The broker answers that, very rarely, with UNKNOWN_SERVER_ERROR: an outcome that nobody knows but who starts next.
+    """
+    return isinstance(ended, FencedError) or isinstance(getattr(ended, "__cause__", None), UnknownError)
+
+
 class Contest:
     """Owners of lane 0 that copy what is produced one record at a time."""
 
@@ -105,7 +114,7 @@ class Contest:
     async def end(self) -> None:
         """Whoever is left stops, and one that starts now copies what nobody did: once, and in order."""
         results = await self._stop()
-        assert {type(result) for result in results} <= {FencedError, type(None)}, results
+        assert all(result is None or has_lost(result) for result in results), results
         self.start()
         await self.one_more()
         assert await self._stop() == [None]
@@ -204,7 +213,7 @@ async def contested(stage: Stage, done: Callable[[], Awaitable[bool]]) -> int:
     for lane in lanes:
         lane.stop()
     results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert {type(result) for result in results} <= {FencedError, type(None)}, results
+    assert all(result is None or has_lost(result) for result in results), results
     return sum(isinstance(result, FencedError) for result in results)
 
 
