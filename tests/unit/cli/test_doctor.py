@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import formatdate
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -87,8 +88,12 @@ def test_a_token_that_may_only_read_is_told(tmp_path: Path) -> None:
 
 
 @contextmanager
-def dated(ahead_s: float) -> Iterator[str]:
-    """A server with the date of another time, that answers as an empty registry would."""
+def dated(ahead_s: float, stale_s: float = 0) -> Iterator[str]:
+    """A server with the date of another time, that answers as an empty registry would.
+
+    At its first look at the time it was so much older: a server that is busy renews its date late.
+    """
+    ages = chain([stale_s], repeat(0))
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -99,7 +104,8 @@ def dated(ahead_s: float) -> Iterator[str]:
         do_PUT = do_GET  # noqa: N815 - http.server's name
 
         def date_time_string(self, timestamp: float | None = None) -> str:
-            return formatdate((timestamp or time.time()) + ahead_s, usegmt=True)
+            stale = next(ages) if self.path == "/healthz" else 0
+            return formatdate((timestamp or time.time()) + ahead_s - stale, usegmt=True)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -123,6 +129,13 @@ def test_a_clock_that_differs_is_told(ahead_s: float, state: str, told: str) -> 
         found = asyncio.run(registry(Patient(Settings(registry_url=url), None, {})))
     finding = next(finding for finding in found if finding.what == "registry's clock")
     assert (finding.state, told in finding.told) == (state, True), finding
+
+
+def test_a_date_that_is_renewed_late_is_no_clock_that_is_behind() -> None:
+    """The date of a busy server is older than a second for a moment: nobody is told to set a clock that is right."""
+    with dated(0, stale_s=3) as url:
+        found = asyncio.run(registry(Patient(Settings(registry_url=url), None, {})))
+    assert states(found)["registry's clock"] == "well", found
 
 
 def test_a_port_that_never_answers_is_told_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
