@@ -86,7 +86,7 @@ class Feed:
         totals = stage_totals(await self._checkpoints.refresh())
         if any(each.difference for each in books(totals, self._sent) if not each.name.startswith("summari")):
             return False
-        learned = totals["train"]["examples"] + totals["train"]["corrections"]
+        learned = totals["train"].get("examples", 0) + totals["train"].get("corrections", 0)
         found = _SERVED.search((await self._client.get(self._metrics)).text)
         offset = float(found[1]) if found else 0.0
         if learned > self._learned and offset <= self._served:
