@@ -15,14 +15,16 @@ KILL_AT = 300
 RAW, CLEAN = "killed.events.raw", "killed.events.clean"
 
 
-async def supervised(stage: Stage, members: list[Membership]) -> None:
-    """Run a member of the group, and like a supervisor start another whenever one ends with an error."""
-    while True:
+async def supervised(stage: Stage, members: list[Membership], enough: asyncio.Event) -> None:
+    """Run a member of the group, and like a supervisor start another whenever one ends with an error, until enough."""
+    while not enough.is_set():
         members.append(Membership(stage))
         try:
-            return await members[-1].run()
+            await members[-1].run()
         except Exception:  # noqa: BLE001 - whatever it is ends a service's process, which is then started again
             await asyncio.sleep(0.5)
+        else:
+            return
 
 
 def test_lanes_outlive_the_death_of_their_broker(tmp_path: Path) -> None:
@@ -32,7 +34,8 @@ def test_lanes_outlive_the_death_of_their_broker(tmp_path: Path) -> None:
         stage = await make_stage(broker.address, "killed", partitions=1, max_batch=20, ahead=True)
         await produce(broker.address, RAW, [b"%d" % number for number in range(RECORDS)])
         members: list[Membership] = []
-        working = asyncio.create_task(supervised(stage, members))
+        enough = asyncio.Event()
+        working = asyncio.create_task(supervised(stage, members, enough))
 
         async def copied(least: int) -> bool:
             return len(await committed(broker.address, CLEAN)) >= least
@@ -41,6 +44,7 @@ def test_lanes_outlive_the_death_of_their_broker(tmp_path: Path) -> None:
         broker.kill()
         await asyncio.to_thread(broker.start)
         await until(lambda: copied(RECORDS), 90)
+        enough.set()
         members[-1].stop()
         await working
         assert await committed(broker.address, CLEAN) == [b"%d:%d" % (number, number) for number in range(RECORDS)]
