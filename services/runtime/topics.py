@@ -7,11 +7,17 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import ClusterAuthorizationFailedError, TopicAuthorizationFailedError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from schemas.topics import DEADLETTER_EXTRA_BYTES, Topic
 from services.runtime import clients
 from services.runtime.access import RefusedError
+from services.runtime.errors import OperatorError
 from services.runtime.settings import Settings, SettingsError
 
 _TOPIC_ALREADY_EXISTS = 36
@@ -25,9 +31,13 @@ class TopicError(SettingsError):
 
 
 async def partition_counts(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
-    """Partitions by topic; topics that do not exist are left out."""
+    """Partitions by topic; topics that do not exist are left out. An error that passes is raised: it may exist."""
     described = await admin.describe_topics(list(names))
-    _require_allowed("Describe", {topic["topic"]: topic["error_code"] for topic in described})
+    codes = {topic["topic"]: topic["error_code"] for topic in described}
+    _require_allowed("Describe", codes)
+    for name, code in codes.items():
+        if code != UnknownTopicOrPartitionError.errno and _passes(code):
+            raise for_code(code)(name)
     return {topic["topic"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
 
 
@@ -102,7 +112,18 @@ async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic], replicat
     for error in response.topic_errors:
         name, code, *rest = error
         if code not in (0, _TOPIC_ALREADY_EXISTS):
-            raise TopicError(f"the topic {name!r} cannot be created (Kafka error {code}: {rest[0] if rest else ''})")
+            raise _not_created(name, code, rest[0] if rest else "")
+
+
+def _passes(code: int) -> bool:
+    return bool(for_code(code).retriable)
+
+
+def _not_created(name: str, code: int, why: str) -> OperatorError:
+    """What only the user can put right, or what another start may find gone, as while a controller is being chosen."""
+    if _passes(code):
+        return clients.BrokerAwayError(f"the topic {name!r} cannot be created now (Kafka error {code}: {why})")
+    return TopicError(f"the topic {name!r} cannot be created (Kafka error {code}: {why})")
 
 
 def misshapen(topic: Topic, counts: dict[str, int], configs: dict[str, dict[str, Any]]) -> str:
