@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aiokafka.protocol.admin import CreateAclsRequest_v1, DeleteAclsRequest_v1
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.admin import CreateAclsRequest_v1, DeleteAclsRequest_v1, DescribeAclsRequest
 from aiokafka.protocol.api import Request
 
 from services.cli.access_lists import Acl, acls
 from services.runtime import clients
 from services.runtime.launch import Deployment
 from services.runtime.settings import Settings, from_environment
-from tests.integration.pipelines import KEY
+from tests.integration.pipelines import KEY, until
 from tests.integration.security.secured import name_of
 
 PRINCIPAL = f"User:{name_of('{role}')}"
@@ -20,6 +21,7 @@ _RESOURCES = {"topic": 2, "group": 3, "transactional-id": 5}
 _PATTERNS = {"literal": 3, "prefixed": 4}
 _OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10}
 _ALLOW = 3
+_ANY = 1
 
 
 class _Added(Request[CreateAclsRequest_v1]):
@@ -59,18 +61,37 @@ def printed(deployment: Deployment) -> list[Acl]:
     return list(acls(deployment.grants(), PRINCIPAL))
 
 
+async def _in_force(admin: AIOKafkaAdminClient) -> set[tuple[Any, ...]]:
+    """The entries by which the broker judges now."""
+    answer: Any = await admin._send_request(DescribeAclsRequest(_ANY, None, _ANY, None, None, _ANY, _ANY))
+    assert not answer.error_code, answer
+    return {(*resource, *entry) for *resource, listed in answer.resources for entry in listed}
+
+
 async def allow(superuser: Settings, entries: Iterable[Acl]) -> None:
-    """Add these entries to the lists."""
+    """Add these entries to the lists, and wait until the broker goes by them: that they are kept is told before that."""
+    added = _entries(entries)
     async with clients.admin(superuser) as admin:
-        answer: Any = await admin._send_request(_Added(_entries(entries)))
-    assert not [told for told in answer.creation_responses if told[0]], answer
+        answer: Any = await admin._send_request(_Added(added))
+        assert not [told for told in answer.creation_responses if told[0]], answer
+
+        async def heeded() -> bool:
+            return set(added) <= await _in_force(admin)
+
+        await until(heeded, "the access lists to be in force")
 
 
 async def forbid(superuser: Settings, entries: Iterable[Acl]) -> None:
-    """Take these entries from the lists."""
+    """Take these entries from the lists, and wait until the broker does not go by them any more."""
+    removed = _entries(entries)
     async with clients.admin(superuser) as admin:
-        answer: Any = await admin._send_request(_Removed(_entries(entries)))
-    assert all(matching and not code for code, _, matching in answer.filter_responses), answer
+        answer: Any = await admin._send_request(_Removed(removed))
+        assert all(matching and not code for code, _, matching in answer.filter_responses), answer
+
+        async def heeded() -> bool:
+            return not set(removed) & await _in_force(admin)
+
+        await until(heeded, "the access lists to be in force no more")
 
 
 def reached(deployment: Deployment, env: Mapping[str, str]) -> Deployment:
