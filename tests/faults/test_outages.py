@@ -13,7 +13,7 @@ import pytest
 
 from services.cli.settle import take_account
 from tests.integration.load import Load
-from tests.integration.pipelines import PARTITIONS, Pipeline, file, fresh_name, send, until
+from tests.integration.pipelines import ANSWER_S, PARTITIONS, Pipeline, file, fresh_name, send, until
 
 SERVICES = ("cleaning", "scoring", "learner", "drift")
 TWICE = ("scoring", "learner")
@@ -42,7 +42,7 @@ def stream() -> Load:
 async def lanes(pipeline: Pipeline, name: str) -> Counter[str]:
     """Lanes by stage that a process runs now."""
     assert pipeline.processes[name].running.poll() is None, pipeline.last_words(name)
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=ANSWER_S, trust_env=False) as client:
         page = (await client.get(f"{pipeline.processes[name].url}/metrics")).text
     found = re.findall(r'rivermill_lanes\{stage="(\w+)"\} ([0-9.]+)', page)
     return Counter({stage: int(float(count)) for stage, count in found})

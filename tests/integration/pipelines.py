@@ -32,6 +32,8 @@ from services.runtime.settings import Settings
 
 KEY = "a-signing-key-for-tests"
 PARTITIONS = 4
+ANSWER_S = 60.0
+"""Of a process that works; httpx would give up after five seconds, which are few where two cores are busy."""
 _T = TypeVar("_T")
 
 FILE = """

@@ -16,7 +16,7 @@ from services.cli.topic_batches import Keyed
 from services.domain import snapshot
 from services.domain.registry_api import SetAlias
 from services.domain.signing import SignatureError
-from tests.integration.pipelines import Pipeline, send, until
+from tests.integration.pipelines import ANSWER_S, Pipeline, send, until
 from tests.terminals import Terminal
 
 SERVICES = ("cleaning", "scoring", "learner", "drift")
@@ -99,7 +99,7 @@ class Shop:
 
     async def measured(self, name: str, metric: str) -> float:
         """The sum of a metric of one process."""
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=ANSWER_S, trust_env=False) as client:
             text = (await client.get(f"http://127.0.0.1:{self._ports[name]}/metrics")).text
         return sum(map(float, re.findall(rf"^{re.escape(metric)}(?:{{.*}})? (\S+)$", text, re.MULTILINE)))
 

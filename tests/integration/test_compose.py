@@ -23,6 +23,7 @@ from services.runtime.settings import Settings
 from tests.composed import ROOT, compose, ours
 from tests.integration.containers import Container
 from tests.integration.official_kafka import official_kafka
+from tests.integration.pipelines import ANSWER_S
 
 
 @pytest.fixture
@@ -120,11 +121,12 @@ def test_the_services_of_the_file_do_what_the_demo_does(
 
     registry = f"http://{services['registry'].here('127.0.0.1')}:8080"
     path = f"/api/v1/models/{deployment.name}/aliases/champion"
-    assert httpx.put(registry + path, json={"version": 1, "reason": "without a token"}).status_code == 401
-    for name, container in services.items():
-        assert container.healthy(), name
+    refused = httpx.put(registry + path, json={"version": 1, "reason": "without a token"}, timeout=ANSWER_S)
+    assert refused.status_code == 401
+    for container in services.values():
+        container.wait_healthy()
         url = re.sub("/(healthz|readyz)$", "/metrics", container.here(container.service["healthcheck"]["test"][-1]))
-        assert "rivermill_" in httpx.get(url).text
+        assert "rivermill_" in httpx.get(url, timeout=ANSWER_S).text
 
     for container in services.values():
         container.terminate()

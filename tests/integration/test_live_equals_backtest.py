@@ -22,7 +22,7 @@ from services.cli.positions import Checkpoints
 from services.domain.murmur import partition
 from services.runtime import clients
 from services.runtime.launch import load
-from tests.integration.pipelines import Pipeline, until
+from tests.integration.pipelines import ANSWER_S, Pipeline, until
 
 FLIGHTS = Path("examples/flights/pipeline.toml")
 SERVICES = ("registry", "cleaning", "scoring", "learner")
@@ -100,7 +100,10 @@ async def feed(pipeline: Pipeline) -> AsyncIterator[Feed]:
     producer = clients.idempotent_producer(pipeline.deployment.settings)
     await producer.start()
     try:
-        async with Checkpoints(pipeline.deployment) as checkpoints, httpx.AsyncClient(trust_env=False) as client:
+        async with (
+            Checkpoints(pipeline.deployment) as checkpoints,
+            httpx.AsyncClient(timeout=ANSWER_S, trust_env=False) as client,
+        ):
             yield Feed(pipeline, producer, checkpoints, client)
     finally:
         await producer.stop()

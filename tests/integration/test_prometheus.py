@@ -23,7 +23,7 @@ from examples.flights.dirt import soil
 from examples.flights.replay import Replay
 from services.cli.broker import Broker
 from services.domain.registry_api import CHALLENGER_PREFIX, CHAMPION, SetAlias
-from tests.integration.pipelines import Pipeline, fresh_name, send, until
+from tests.integration.pipelines import ANSWER_S, Pipeline, fresh_name, send, until
 from tests.integration.prometheus import Labels, Prometheus, programs, promtool
 from tests.observability import (
     CONFIGURATION,
@@ -142,7 +142,7 @@ def test_the_metrics_of_every_process_follow_prometheus_conventions(observed: Ob
     """Promtool, to which all five processes are shown, finds no fault with any name, type or help."""
     assert len(observed.pipeline.processes) == 5
     for name, process in observed.pipeline.processes.items():
-        page = httpx.get(f"{process.url}/metrics", trust_env=False).text
+        page = httpx.get(f"{process.url}/metrics", timeout=ANSWER_S, trust_env=False).text
         assert "rivermill_" in page
         assert promtool(found, "check", "metrics", text=page) == "", name
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from services.domain.registry_api import Version
-from tests.integration.pipelines import Pipeline, file, fresh_name, until
+from tests.integration.pipelines import ANSWER_S, Pipeline, file, fresh_name, until
 from tests.integration.teaching import Teacher
 
 SCORERS = ("scoring", "scoring-2")
@@ -50,7 +50,7 @@ def teacher(pipeline: Pipeline) -> Teacher:
 
 
 async def two_lanes_each(pipeline: Pipeline) -> bool:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=ANSWER_S, trust_env=False) as client:
         pages = [(await client.get(f"{pipeline.processes[name].url}/metrics")).text for name in SCORERS]
     return all(re.search(r'rivermill_lanes\{stage="score"\} 2\.0', page) for page in pages)
 

@@ -24,6 +24,7 @@ from schemas.models import AliasRecord
 from services.cli.broker import Broker
 from services.registry import topic
 from services.runtime.settings import from_environment
+from tests.integration.pipelines import ANSWER_S
 from tests.pages import blocks
 from tests.unit.registry import lived
 from tests.unit.registry.serving import emptied, post, promote, serving
@@ -220,8 +221,8 @@ def test_of_two_registries_one_publishes_until_it_dies_or_stops(
     with (
         running(tmp_path, **env) as (first, url),
         running(tmp_path, **env) as (_, other_url),
-        httpx.Client(base_url=url) as client,
-        httpx.Client(base_url=other_url) as other,
+        httpx.Client(base_url=url, timeout=ANSWER_S) as client,
+        httpx.Client(base_url=other_url, timeout=ANSWER_S) as other,
     ):
         delivered(client)
         until(lambda: standing(other), lambda ready: ready[1] == "standby")
