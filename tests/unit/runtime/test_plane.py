@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import httpx
 from aiokafka import TopicPartition
@@ -91,7 +92,7 @@ def test_the_pages_answer_503_when_it_is_not_well(tmp_path: Path) -> None:
     app = make_app("cleaning", "p", Settings(data_dir=tmp_path, web_port=port))
     _pages(app, made)
 
-    async def asked() -> list[tuple[int, object]]:
+    async def asked() -> list[tuple[int, Any]]:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
             return [(it.status_code, it.json()) for it in [await client.get("/healthz"), await client.get("/readyz")]]
 
@@ -104,7 +105,11 @@ def test_the_pages_answer_503_when_it_is_not_well(tmp_path: Path) -> None:
         lane.moved_at -= 31
         assert await asked() == [(503, {"healthy": False, "stalled": ["health/0"]}), (200, ready)]
         lane.ready = False
-        assert await asked() == [(200, healthy), (503, {"ready": False, "waiting": made.unready()})]
+        (reason,) = made.unready()
+        waiting, _, _ = reason.rpartition(", for ")  # so many seconds, which go by
+        well, (code, told) = await asked()
+        assert (well, code, told["ready"]) == ((200, healthy), 503, False)
+        assert [it.rpartition(", for ")[0] for it in told["waiting"]] == [waiting]
         await app.web.stop_server()
 
     asyncio.run(run())
