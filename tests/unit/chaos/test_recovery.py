@@ -91,9 +91,12 @@ def test_whose_lanes_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def ask(owners: Owners) -> None:
         asked = asyncio.create_task(owners.run())
-        await asyncio.sleep(0.4)
+        async with asyncio.timeout(60):
+            while not all(owners.of(name).told for name in ("scoring", "scoring-2")):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
         asked.cancel()
 
+    monkeypatch.setattr("chaos.owners._FRESH_S", 60.0)
     with telling(page(0, 1)) as first, telling(page(1, 2)) as second:
         owners = Owners(lambda: {"scoring": first, "scoring-2": second, "scoring-3": "http://127.0.0.1:1"})
         asyncio.run(ask(owners))
