@@ -200,12 +200,12 @@ def test_a_page_that_stays_open_locks_nobody_out(tmp_path: Path) -> None:
 
 def test_who_asks_too_often_has_to_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flood is answered with 429 and how long to wait; what monitoring asks is answered all the same."""
-    monkeypatch.setattr(guards, "_REQUESTS_A_SECOND", 0.1)
+    monkeypatch.setattr(guards, "_REQUESTS_A_SECOND", 0.01)  # few, however long a busy machine takes for these
     monkeypatch.setattr(guards, "_REQUESTS_AT_ONCE", 3)
     with serving(tmp_path) as client:
         answers = [client.get("/schema") for _ in range(5)]
         assert [answer.status_code for answer in answers] == [200] * 3 + [429] * 2
-        assert 9 <= int(answers[-1].headers["Retry-After"]) <= 10
+        assert 60 <= int(answers[-1].headers["Retry-After"]) <= 100
         assert all(client.get(path).status_code == 200 for path in ("/healthz", "/readyz", "/metrics"))
 
 
