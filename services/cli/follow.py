@@ -76,6 +76,6 @@ async def one(settings: Settings, topic: str, partition: int, offset: int) -> An
     first, last = await readback.bounds(settings, topic, partition)
     if not first <= offset < last:
         return None
-    async for batch in readback.records(settings, topic, partition, offset, offset + 1):
+    async for batch in readback.records(settings, topic, partition, offset, offset + 1, whole=False):
         return batch[0]
     return None

@@ -41,13 +41,13 @@ async def count(deployment: Deployment) -> Found:
     }
     table = {topic.stream: topic for topic in deployment.table()}
     counts: Counter[str] = Counter()
-    places = [TopicPartition(table[name].name, p) for name in _COUNTED for p in range(table[name].partitions)]
-    first, _ = await offsets(deployment.settings, places)
     for name in _COUNTED:
         kind = kinds.get(name)
         for partition in range(table[name].partitions):
             async for batch in readback.everything(deployment.settings, table[name].name, partition):
                 counts.update(map(kind, batch) if kind else {name: len(batch)})
+    places = [TopicPartition(table[name].name, p) for name in _COUNTED for p in range(table[name].partitions)]
+    first, _ = await offsets(deployment.settings, places)  # last: retention may have cut a topic while it was counted
     cut = {
         name for name in _COUNTED for p in range(table[name].partitions) if first[TopicPartition(table[name].name, p)]
     }

@@ -124,9 +124,9 @@ async def _restore(core: Join, deployment: Deployment, lane: int, checkpoint: Ch
     restoring = Restoring(core, bytes(checkpoint.data), checkpoint.totals)
     async for batch in checkpoints.spilled(settings, deployment.topic("state.learner"), lane, b"join/%d/" % lane):
         restoring.spilled(batch)
-    first, end = await readback.bounds(settings, outcomes, lane)
+    _, end = await readback.bounds(settings, outcomes, lane)
     # outcomes of nothing that is remembered may be gone; `finish` misses any other
-    async for batch in readback.records(settings, outcomes, lane, max(first, low[outcomes]), end):
+    async for batch in readback.records(settings, outcomes, lane, low[outcomes], end, whole=False):
         restoring.outcomes(batch)
     for topic, backlog, take in (
         (core.predictions_topic, ledger.predictions, restoring.predictions),

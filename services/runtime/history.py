@@ -48,7 +48,7 @@ async def in_force(settings: Settings, pipeline: str) -> Spec | None:
         first, last = await readback.bounds(settings, examples, 0)
         if not first <= offset < last:
             return None
-        async for batch in readback.records(settings, examples, 0, offset, offset + 1):
+        async for batch in readback.records(settings, examples, 0, offset, offset + 1, whole=False):
             for record in batch:
                 control = _RECORD.decode(record.value)
                 return from_canonical(control.pipeline) if isinstance(control, Control) else None

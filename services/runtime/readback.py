@@ -54,20 +54,22 @@ async def bounds(settings: Settings, topic: str, partition: int) -> tuple[int, i
         await watcher.close()
 
 
-async def records(settings: Settings, topic: str, partition: int, start: int, end: int) -> AsyncIterator[list[Any]]:
+async def records(
+    settings: Settings, topic: str, partition: int, start: int, end: int, *, whole: bool = True
+) -> AsyncIterator[list[Any]]:
     """Committed records with start <= offset < end, in lists.
 
     Waits for transactions that are still open below ``end``: a checkpoint hidden behind one is not missed. A ``start``
-    below the log's first offset is LogTruncatedError.
+    below the log's first offset is LogTruncatedError, unless nobody needs the ``whole`` stretch.
     """
     if start >= end:
         return
     place = TopicPartition(topic, partition)
     async with clients.reading(settings, wait_ms=_WAIT_MS) as consumer:
         consumer.assign([place])
-        consumer.seek(place, start)
         first = (await consumer.beginning_offsets([place]))[place]
-        if start < first:
+        consumer.seek(place, max(start, first))
+        if start < first and whole:
             raise LogTruncatedError(
                 f"{topic}/{partition} begins at offset {first}, but a restore needs it from {start}: records were deleted "
                 "that the pipeline had still to remember. Nothing brings them back: start anew with `rivermill reset`, and "
@@ -81,9 +83,12 @@ async def records(settings: Settings, topic: str, partition: int, start: int, en
 
 
 async def everything(settings: Settings, topic: str, partition: int) -> AsyncIterator[list[Any]]:
-    """All committed records from the partition's first offset to its high watermark of now."""
+    """All committed records from the partition's first offset to its high watermark of now.
+
+    What retention removes meanwhile is left out, as if it had looked earlier.
+    """
     first, last = await bounds(settings, topic, partition)
-    async for batch in records(settings, topic, partition, first, last):
+    async for batch in records(settings, topic, partition, first, last, whole=False):
         yield batch
 
 
@@ -123,7 +128,7 @@ async def last_keys(settings: Settings, topic: str, partition: int, count: int) 
         start = max(first, stop - width)
         earlier = [
             record.key
-            async for batch in records(settings, topic, partition, start, stop)
+            async for batch in records(settings, topic, partition, start, stop, whole=False)
             for record in batch
             if record.key is not None
         ]

@@ -8,12 +8,12 @@ import pytest
 from aiokafka.admin import NewTopic, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
-from services.runtime import clients
+from services.runtime import clients, readback
 from services.runtime.membership import Membership
 from services.runtime.readback import LogTruncatedError
 from services.runtime.settings import Settings
 from services.runtime.topics import TopicError
-from tests.integration.copying import PARTITIONS, has, make_stage, produce, running, until, values
+from tests.integration.copying import PARTITIONS, committed, has, make_stage, produce, running, until, values
 
 
 @pytest.mark.parametrize("left", [0, 1])
@@ -54,5 +54,28 @@ def test_records_that_were_deleted_before_they_were_read_are_told(broker: str, p
             await admin.delete_records({TopicPartition(source, 0): RecordsToDelete(25)})
         with pytest.raises(LogTruncatedError, match=f"{source}/0 begins at offset 25, but the lane stopped at 10"):
             await Membership(stage).run()
+
+    asyncio.run(run())
+
+
+def test_what_retention_removes_while_a_log_is_read_is_not_missed(
+    broker: str, pipeline_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what is read from the log's beginning nobody needs the first record: a service would end for good over it."""
+    asked = readback.bounds
+
+    async def bounds(settings: Settings, topic: str, partition: int) -> tuple[int, int]:
+        first, last = await asked(settings, topic, partition)
+        async with clients.admin(settings) as admin:
+            await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(first + 4)})
+        return first, last
+
+    async def run() -> None:
+        await make_stage(broker, pipeline_name, PARTITIONS)
+        source = f"{pipeline_name}.events.raw"
+        await produce(broker, source, values(0, 10))
+        monkeypatch.setattr(readback, "bounds", bounds)
+        assert await committed(broker, source) == values(4, 6)
+        assert await readback.last_keys(Settings(broker=broker), source, 0, 10) == []
 
     asyncio.run(run())
