@@ -72,6 +72,8 @@ class Refused:
     within_s: float = ADMIN_ANSWER_MS / 1000
 
 
+ATTEMPTS = 3
+"""Who waits for an answer does so every time; a busy machine makes a start slow only now and then."""
 REFUSED = {
     "wrong-password": Refused(
         [f"refuses the user '{USER}'", "RIVERMILL_SASL_PASSWORD"],
@@ -113,9 +115,12 @@ def test_who_is_refused_is_told_why_in_one_line(secured: Secured, tmp_path: Path
     wrong = REFUSED[case]
     env = environment(secured, wrong, tmp_path)
     (tmp_path / "pipeline.toml").write_text(file(fresh_name("refused")), encoding="utf-8")
-    ended, took = timed(["services.cleaning", "--pipeline", str(tmp_path / "pipeline.toml")], env)
-    if wrong.within_s < ADMIN_ANSWER_MS / 1000:
-        took -= timed(["services.cleaning", "--pipeline", "nowhere.toml"], env)[1]
+    for _ in range(ATTEMPTS):
+        ended, took = timed(["services.cleaning", "--pipeline", str(tmp_path / "pipeline.toml")], env)
+        if wrong.within_s < ADMIN_ANSWER_MS / 1000:
+            took -= timed(["services.cleaning", "--pipeline", "nowhere.toml"], env)[1]
+        if took < wrong.within_s:
+            break
     assert ended.returncode == 2, ended.stderr
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
     assert all(words in ended.stderr for words in wrong.says), ended.stderr
