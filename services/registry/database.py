@@ -11,7 +11,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine import URL, Connection
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
 from services.registry.tables import RegistryRow
@@ -27,6 +27,11 @@ _GONE = {
 """libpq's settings by which a server whose machine or network is gone is known as such, within half a minute."""
 _LOCKED_SECONDS = 60
 """How long a transaction may do nothing: of a registry that is gone PostgreSQL would keep the locks for hours."""
+_PASSES = (
+    "starting up", "shutting down", "not yet accepting connections", "in recovery mode", "too many clients",
+    "connection slots",
+)  # fmt: skip
+"""What PostgreSQL says when it refuses a connection that it would take at another time."""
 _EXPECTED = (
     "sqlite:///path/to/registry.sqlite or postgresql://user@host/database (the password may come from PGPASSWORD)"
 )
@@ -59,6 +64,18 @@ class DatabaseFullError(OperatorError):
     """The disk of a SQLite database takes no more."""
 
 
+class DatabaseAwayError(OperatorError):
+    """A PostgreSQL that cannot be reached, or takes no connection now."""
+
+
+def _away(error: SQLAlchemyError, location: URL) -> bool:
+    """Whether nobody is there, who may come back; a server that refuses what it was given says FATAL."""
+    if location.get_backend_name() != "postgresql" or not isinstance(error, OperationalError):
+        return False
+    told = str(error.orig)
+    return "FATAL" not in told or any(words in told for words in _PASSES)
+
+
 def _full(error: SQLAlchemyError) -> bool:
     name = getattr(error.orig, "sqlite_errorname", "") if isinstance(error, DBAPIError) else ""
     return name.startswith(("SQLITE_FULL", "SQLITE_IOERR"))
@@ -67,7 +84,8 @@ def _full(error: SQLAlchemyError) -> bool:
 def open_database(url: str, *, make: bool = True) -> Database:
     """Connect and migrate to the newest schema; SettingsError says what is wrong with the database.
 
-    Without ``make`` there has to be one of a registry. DatabaseFullError when its disk is full: that may pass by itself.
+    Without ``make`` there has to be one of a registry. DatabaseFullError when its disk is full and DatabaseAwayError when
+    its server is not there: that may pass by itself.
     """
     location = _location(url)
     if make:
@@ -83,12 +101,17 @@ def open_database(url: str, *, make: bool = True) -> Database:
     except SQLAlchemyError as error:
         engine.dispose()
         why = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]  # psycopg gives hints, too
-        kind = DatabaseFullError if _full(error) else SettingsError
-        raise kind(
+        raise _kind(error, location)(
             f"the registry's database {location.render_as_string(hide_password=True)} cannot be used: {why}. "
             "Check RIVERMILL_REGISTRY_DATABASE, that the server runs and that its user may create tables"
         ) from error
     return Database(engine)
+
+
+def _kind(error: SQLAlchemyError, location: URL) -> type[OperatorError]:
+    if _full(error):
+        return DatabaseFullError
+    return DatabaseAwayError if _away(error, location) else SettingsError
 
 
 def _not_there(location: URL) -> SettingsError:

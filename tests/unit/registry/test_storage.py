@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,11 +24,13 @@ from sqlalchemy import text
 
 from services.registry import outbox, reading
 from services.registry.blobs import Blobs
-from services.registry.database import Database, open_database
+from services.registry.database import Database, DatabaseAwayError, open_database
 from services.registry.publishing import publish
 from services.registry.refusals import Damaged
 from services.registry.settings import registry_settings
 from services.registry.tables import Base
+from services.runtime.ending import exit_code
+from services.runtime.errors import OperatorError
 from services.runtime.settings import SettingsError
 from tests.unit.registry.serving import manifest, paths
 
@@ -90,10 +95,49 @@ def test_wrong_database_is_one_clear_message(url: str, word: str) -> None:
 def test_password_of_the_database_is_not_shown() -> None:
     """Neither the error about a database nor the settings' repr tells its password."""
     url = "postgresql://ann:hunter2@127.0.0.1:1/registry"
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(DatabaseAwayError) as refused:
         open_database(url)
     assert "hunter2" not in str(refused.value)
     assert "hunter2" not in repr(registry_settings({"RIVERMILL_REGISTRY_DATABASE": url}))
+
+
+@contextmanager
+def refusing(words: str) -> Iterator[str]:
+    """The address of a PostgreSQL that takes no connection, and why."""
+    told = b"SFATAL\0VFATAL\0M" + words.encode() + b"\0\0"
+
+    def refuse() -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"E" + (len(told) + 4).to_bytes(4, "big") + told)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        try:
+            yield f"postgresql://ann@127.0.0.1:{server.getsockname()[1]}/registry?sslmode=disable"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize(("words", "kind"), [
+    ("the database system is starting up", DatabaseAwayError),
+    ("sorry, too many clients already", DatabaseAwayError),
+    ('password authentication failed for user "ann"', SettingsError),
+    ('database "registry" does not exist', SettingsError),
+])  # fmt: skip
+def test_a_server_that_takes_no_connection_now_is_no_wrong_setting(words: str, kind: type[OperatorError]) -> None:
+    """What passes by itself ends a start with exit code 1, and it is tried again; what only the user can mend with 2."""
+    with refusing(words) as url, pytest.raises(OperatorError, match=words) as told:
+        open_database(url)
+    assert type(told.value) is kind
+    assert exit_code(told.value) == (1 if kind is DatabaseAwayError else 2)
 
 
 def test_who_is_gone_holds_nothing_up_for_long_on_postgresql(postgresql: str) -> None:
