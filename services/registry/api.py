@@ -83,7 +83,7 @@ def uploads() -> asyncio.Semaphore:
     "/models/{name:str}/versions",
     opt={"scope": "publish"},
     operation_class=Publishing,
-    responses=also(200, Version, "The first version of this identity") | refusals(409, 410, 413, 422),
+    responses=also(200, Version, "The first version of this identity") | refusals(408, 409, 410, 413, 422),
     request_max_body_size=MAX_SNAPSHOT_BYTES + _MANIFEST_BYTES + 4096,
     summary="Publish a version",
     description=(
@@ -259,7 +259,7 @@ SpecHash = Annotated[str, Parameter(pattern=SPEC_HASH, description="Beginning of
     "/specs/{spec_hash:str}",
     opt={"scope": "publish"},
     operation_class=Keeping,
-    responses=also(201, dict[str, str], "Kept") | refusals(413, 422),
+    responses=also(201, dict[str, str], "Kept") | refusals(408, 413, 422),
     request_max_body_size=MAX_SPEC_BYTES,
     summary="Keep a pipeline's spec",
     description="The body is the canonical form, byte for byte. 201 when it is new, 200 when it was there.",

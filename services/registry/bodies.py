@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from services.registry.refusals import Invalid
+from services.registry.refusals import Late
 
 
 @asynccontextmanager
 async def arriving_within(seconds: float) -> AsyncIterator[None]:
-    """The body is read in the block; Invalid when it takes longer."""
+    """The body is read in the block; Late when it takes longer."""
     try:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError as error:
-        raise Invalid(f"the body did not arrive within {seconds:g} s", "Send it again.") from error
+        raise Late(f"the body did not arrive within {seconds:g} s", "Send it again.") from error

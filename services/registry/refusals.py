@@ -21,6 +21,12 @@ class Missing(Refusal):
     status = 404
 
 
+class Late(Refusal):
+    """The request took too long to arrive: sent again it may be granted."""
+
+    status = 408
+
+
 class Conflict(Refusal):
     """What is asked for contradicts what is there."""
 

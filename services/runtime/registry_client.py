@@ -1,7 +1,7 @@
 """The registry over HTTP, for learner, scoring and the command: bounded, checked, and retried where that is safe.
 
 Every write of the API may be repeated without harm, so a request that met a broken connection, a full server (429)
-or its failure (5xx) is sent again, a few times, with growing pauses.
+or its failure (5xx), or did not arrive in time (408), is sent again, a few times, with growing pauses.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from services.runtime.settings import Settings
 _T = TypeVar("_T")
 _ANSWER_BYTES = 16 * 1024 * 1024
 _DENIED = (401, 403)
-_TOO_MANY_REQUESTS = 429
+_NOT_NOW = (408, 429)
+"""Too slow, too many: the same request may be granted later."""
 _SERVER_ERROR = 500
 _GATEWAY_ERRORS = (502, 503, 504)
 _VERSION = msgspec.json.Decoder(Version)
@@ -228,8 +229,8 @@ def _refusal(response: httpx.Response, body: bytes) -> RegistryError:
         problem, ours = Problem(status, response.reason_phrase or "no reason given", told), False
     words = ". ".join(filter(None, (problem.title, problem.detail)))
     message = f"{response.request.method} {response.request.url}: {status} {words}"
-    if status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR:
-        known = ours or status == _TOO_MANY_REQUESTS or status in _GATEWAY_ERRORS
+    if status in _NOT_NOW or status >= _SERVER_ERROR:
+        known = ours or status in _NOT_NOW or status in _GATEWAY_ERRORS
         return RegistryUnavailable(message, status) if known else NoRegistry(message, status)
     return (RegistryDenied if status in _DENIED else RegistryError)(message, status)
 

@@ -84,7 +84,8 @@ def test_refusals_carry_the_registrys_words(url: str) -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [("501 Unsupported method", NoRegistry), ("500 Oops", NoRegistry),
-                                              ("503 Away", RegistryUnavailable), ("301 Moved", RegistryError)])  # fmt: skip
+                                              ("503 Away", RegistryUnavailable), ("408 Late", RegistryUnavailable),
+                                              ("301 Moved", RegistryError)])  # fmt: skip
 def test_an_answer_that_is_no_registrys_names_the_setting(status: str, kind: type[RegistryError]) -> None:
     """Whoever answers otherwise than a registry is told apart from one that is away, and the setting is named."""
 
@@ -117,13 +118,14 @@ def test_failures_are_retried_within_bounds() -> None:
     """A broken connection and a failing server are tried again until an answer comes or the attempts are used up."""
 
     async def ask() -> None:
-        async with answering(b"", http("503 Busy"), http("200 OK", b"[]")) as url, RegistryClient(url) as client:
+        ends = (b"", http("503 Busy"), http("408 Late"), http("200 OK", b"[]"))
+        async with answering(*ends) as url, RegistryClient(url) as client:
             assert await client.models() == []
         async with answering(*[http("500 No")] * 9) as url, RegistryClient(url, attempts=3) as client:
             with pytest.raises(RegistryUnavailable, match="500"):
                 await client.models()
 
-    with stamina.set_testing(True, attempts=3):
+    with stamina.set_testing(True, attempts=4):
         asyncio.run(ask())
 
 

@@ -11,11 +11,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.registry import acts, server
+from services.registry import acts, api, server
 from tests.unit.registry.serving import serving
 
 SLOW_FORM = b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
 SLOW_FORM += b"Content-Type: application/x-www-form-urlencoded\r\n\r\ntoken="
+SLOW_VERSION = b"POST /api/v1/models/flights/versions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
+SLOW_VERSION += b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b"
+SLOW_SPEC = b"PUT /api/v1/specs/0123456789abcdef HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
+SLOW_SPEC += b"Content-Type: application/json\r\n\r\n{"
 
 
 @contextlib.contextmanager
@@ -68,12 +72,14 @@ def test_a_head_has_to_arrive_in_time(tmp_path: Path, monkeypatch: pytest.Monkey
         assert 0.4 < time.monotonic() - begun < 20
 
 
-def test_a_form_has_to_arrive_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever begins to send one and does not go on is told so."""
+@pytest.mark.parametrize("begun", [SLOW_FORM, SLOW_VERSION, SLOW_SPEC], ids=["form", "version", "spec"])
+def test_a_body_has_to_arrive_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
+    """Whoever begins to send one and does not go on is told so, and that it is not for what was sent."""
     monkeypatch.setattr(acts, "_FORM_SECONDS", 0.3)
+    monkeypatch.setattr(api, "_UPLOAD_SECONDS", 0.3)
     with serving(tmp_path) as client, connected(client) as (slow,):
-        slow.sendall(SLOW_FORM)
-        assert slow.recv(1000).startswith(b"HTTP/1.1 422 ")
+        slow.sendall(begun)
+        assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
 
 
 def test_an_answer_that_takes_long_is_not_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
