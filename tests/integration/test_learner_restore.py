@@ -84,7 +84,11 @@ async def goes_on_as_if_never_stopped(pipeline: Pipeline, teacher: Teacher) -> N
     """More examples, and the learner's live parameters are those of a fold that never stopped."""
     await teacher.send_examples(50)
     learned = await newest_live(pipeline, teacher.fold.offset)
-    assert (await pipeline.totals())["train"]["examples"] == teacher.fold.examples
+
+    async def checkpointed() -> bool:  # in the same transaction, whose end each topic shows at its own time
+        return (await pipeline.totals())["train"]["examples"] == teacher.fold.examples
+
+    await until(checkpointed, f"{teacher.fold.examples} examples counted; {pipeline.last_words('learner')}")
     expected = teacher.fold.live({name: it.version for name, it in learned.candidates.items()})
     assert expected is not None
     assert (learned.encodings, learned.plan) == (expected.encodings, expected.plan)
@@ -112,7 +116,7 @@ def test_a_learner_with_another_key_ends_unless_it_is_told_to_refold(pipeline: P
         pipeline.kill("learner")
         learner.env = {**env, "RIVERMILL_SIGNING_KEY": OTHER}
         pipeline.restart("learner")
-        assert learner.running.wait(30) == 2, pipeline.last_words("learner")
+        assert learner.running.wait(60) == 2, pipeline.last_words("learner")
         for words in ("RIVERMILL_SIGNING_KEY_PREVIOUS", "--refold"):
             assert words in pipeline.last_words("learner")
         learner.arguments = [*arguments, "--refold"]
