@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _GC_THRESHOLD = (50_000, 20, 50)
-"""A batch makes tens of thousands of objects that die with it: looking for cycles among them finds none."""
+"""A batch makes tens of thousands of objects that die with it: looking for cycles among them finds none.
+
+What a cycle holds thus stays until there are as many such objects, for half an hour or more: nothing large may hang on one.
+"""
 _SWITCH_S = 0.00005
 """A thread that waits for the interpreter asks for it after so long.
 

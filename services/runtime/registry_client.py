@@ -202,11 +202,17 @@ class RegistryClient:
         raise AssertionError("stamina ends with an answer or an exception")
 
     async def _once(self, method: str, path: str, max_bytes: int, **arguments: Any) -> tuple[bytes, str]:
-        async with self._http.stream(method, path, **arguments) as response:
+        response = await self._http.send(self._http.build_request(method, path, **arguments), stream=True)
+        try:
             url = str(response.request.url)
             if response.is_success:
                 return await _bounded(response, max_bytes, url), url
             raise _refusal(response, await _bounded(response, _ANSWER_BYTES, url))
+        finally:
+            await response.aclose()
+            # httpx's response and its stream hold each other (encode/httpx#3733), and with them the snapshot that was sent,
+            # until a search for cycles: beside lanes there is one after hundreds of requests
+            response.stream = httpx.ByteStream(b"")
 
 
 async def _bounded(response: httpx.Response, max_bytes: int, url: str) -> bytes:
