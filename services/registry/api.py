@@ -52,7 +52,9 @@ _manifest = msgspec.json.Decoder(NewVersion)
 
 ModelName = Annotated[str, Parameter(pattern=NAME, description="Name of the model: the pipeline's name.")]
 Number = Annotated[int, Parameter(ge=1, le=MAX_VERSION, description="Number of the version.")]
-Before = Annotated[int | None, Parameter(ge=1, le=2**63 - 1, description="Only what is older: next_before of a page.")]
+_OLDER = "Only what is older: next_before of a page."
+BeforeVersion = Annotated[int | None, Parameter(ge=1, le=MAX_VERSION, description=_OLDER)]
+BeforeEntry = Annotated[int | None, Parameter(ge=1, le=2**63 - 1, description=_OLDER)]
 Limit = Annotated[int, Parameter(ge=1, le=MAX_PAGE, description="Greatest number of items.")]
 
 
@@ -151,7 +153,7 @@ def get_versions(
     registry: Registry,
     name: ModelName,
     candidate: Annotated[str | None, Parameter(pattern=NAME)] = None,
-    before: Before = None,
+    before: BeforeVersion = None,
     limit: Limit = 50,
 ) -> VersionPage:
     """One page of versions."""
@@ -246,7 +248,7 @@ def _utc(text: str) -> datetime:
     responses=refusals(404),
     summary="Who changed which alias, when and why",
 )
-def get_log(registry: Registry, name: ModelName, before: Before = None, limit: Limit = 50) -> ChangePage:
+def get_log(registry: Registry, name: ModelName, before: BeforeEntry = None, limit: Limit = 50) -> ChangePage:
     """One page of the append-only alias log."""
     with registry.database.reading() as session:
         return reading.log(session, name, before, limit)

@@ -12,7 +12,7 @@ from litestar.params import Parameter
 
 from services.domain.registry_api import NAME, Model, Version
 from services.registry import aliases, history, outbox, profiles, reading
-from services.registry.api import Before, ModelName, Number, Registry
+from services.registry.api import BeforeEntry, BeforeVersion, ModelName, Number, Registry
 from services.registry.guards import COOKIE, who_asks
 from services.registry.incidents import MOST
 from services.registry.lineage import lineage
@@ -85,8 +85,8 @@ def model_page(
     request: _Request,
     registry: Registry,
     name: ModelName,
-    before: Before = None,
-    log_before: Before = None,
+    before: BeforeVersion = None,
+    log_before: BeforeEntry = None,
 ) -> Response[str]:
     """One model: what is served, how its candidates do, its incidents, its versions, and who changed what."""
     with registry.database.reading() as session:
