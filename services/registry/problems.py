@@ -13,6 +13,7 @@ from obstore.exceptions import BaseError
 from sqlalchemy.exc import OperationalError
 
 from services.domain.registry_api import Problem
+from services.registry.guards import COOKIE
 from services.registry.refusals import Refusal
 from services.registry.rendering import html
 
@@ -30,7 +31,8 @@ def _answer(
 ) -> Response[Any]:
     """Problem details; a page with the same words for a browser that asks for a page."""
     if "text/html" in request.headers.get("Accept", "") and not request.url.path.startswith("/api/"):
-        shown = html("error.html", request, status, title=title, detail=detail, code=status)
+        signed_in = COOKIE in request.cookies and status != HTTPStatus.UNAUTHORIZED
+        shown = html("error.html", request, status, title=title, detail=detail, code=status, signed_in=signed_in)
         shown.headers.update(headers or {})
         return shown
     return Response(

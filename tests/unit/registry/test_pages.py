@@ -206,7 +206,7 @@ def test_with_a_token_only_who_signed_in_decides(tmp_path: Path) -> None:
         cookie = right.headers["Set-Cookie"]
         assert {"HttpOnly", "Path=/", "SameSite=strict"} <= set(cookie.split("; "))
         assert "Secure" not in cookie
-        assert "Sign out" in client.get("/").text
+        assert all("Sign out" in client.get(each).text for each in ("/", "/nowhere"))
         done = decide(client, address, reason="because")
         assert (done.status_code, log(client)[0][2:]) == (303, ("because", "token"))
         client.post("/sign-out")
