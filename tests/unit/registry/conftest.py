@@ -10,17 +10,15 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from services.registry.blobs import Blobs, open_blobs
 from services.registry.database import Database, open_database
+from tests.databases import DATABASES, empty_database
 from tests.s3 import S3, s3_server
-from tests.unit.registry.serving import emptied, serving
+from tests.unit.registry.serving import database_url, serving
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """An empty, migrated database: a file of the test's own, or the session's PostgreSQL made empty."""
-    if request.param == "sqlite":
-        opened = open_database(f"sqlite:///{tmp_path / 'registry.sqlite'}")
-    else:
-        opened = open_database(emptied(request.getfixturevalue("postgresql")))
+@pytest.fixture
+def database(tmp_path: Path, registry_env: dict[str, str]) -> Iterator[Database]:
+    """The migrated database of a registry in ``tmp_path``."""
+    opened = open_database(database_url(tmp_path, registry_env))
     yield opened
     opened.close()
 
@@ -61,16 +59,15 @@ def store(location: str, blobs: Blobs) -> ObjectStore:  # noqa: ARG001 - which m
 
 
 @pytest.fixture
-def client(tmp_path: Path, database: Database) -> Iterator[httpx.Client]:
-    """A client of a registry on ``database``, without token and without broker."""
-    location = database.engine.url.render_as_string(hide_password=False)
-    with serving(tmp_path, {"RIVERMILL_REGISTRY_DATABASE": location}) as connected:
+def client(tmp_path: Path, registry_env: dict[str, str]) -> Iterator[httpx.Client]:
+    """A client of a registry in ``tmp_path``, without token and without broker."""
+    with serving(tmp_path, registry_env) as connected:
         yield connected
 
 
-@pytest.fixture(scope="module")
-def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+@pytest.fixture(scope="module", params=DATABASES)
+def refusing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of an empty registry that a whole module asks for what must be refused."""
-    with serving(tmp_path_factory.mktemp("refusing")) as connected:
+    with empty_database(request.param, request) as env, serving(tmp_path_factory.mktemp("refusing"), env) as connected:
         yield connected
         assert connected.get("/api/v1/models").json() == []

@@ -1,4 +1,4 @@
-"""A registry as tests use it: the real application on a real server in a thread, with SQLite and a folder."""
+"""A registry as tests use it: the real application on a real server in a thread, with blobs in a folder."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ import msgspec
 import obstore
 import uvicorn
 from obstore.store import ObjectStore
-from sqlalchemy import text
 
 from services.domain.registry_api import NewVersion
 from services.registry.app import application
-from services.registry.database import open_database
 from services.registry.server import server_config
 from services.registry.settings import registry_settings
 
@@ -62,6 +60,11 @@ def paths(store: ObjectStore) -> list[str]:
     return sorted(found["path"] for page in obstore.list(store) for found in page if found["path"] != ".rivermill")
 
 
+def database_url(folder: Path, env: Mapping[str, str]) -> str:
+    """Where a registry in this folder has its database."""
+    return registry_settings({"RIVERMILL_DATA_DIR": str(folder), **env}).database
+
+
 class Server(uvicorn.Server):
     """Ends as soon as it is told to: uvicorn looks for that ten times a second, and then waits a tenth in any case."""
 
@@ -100,13 +103,3 @@ def serving(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[http
             server.should_exit = True
             thread.join()
     assert not failures
-
-
-def emptied(location: str) -> str:
-    """The session's PostgreSQL, made empty."""
-    opened = open_database(location)
-    with opened.engine.begin() as connection:
-        for statement in ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public"):
-            connection.execute(text(statement))
-    opened.close()
-    return location

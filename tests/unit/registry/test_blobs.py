@@ -42,9 +42,9 @@ def test_a_blob_is_there_from_put_to_remove(blobs: Blobs, store: ObjectStore, da
         blobs.get("flights", sha256, len(data))
 
 
-def test_a_registry_keeps_its_snapshots_there(location: str, tmp_path: Path) -> None:
+def test_a_registry_keeps_its_snapshots_there(location: str, tmp_path: Path, registry_env: dict[str, str]) -> None:
     """What is published to a registry is what its reader gets, after a start on the same blobs as well."""
-    env = {"RIVERMILL_BLOBS": location}
+    env = registry_env | {"RIVERMILL_BLOBS": location}
     with serving(tmp_path, env) as client:
         assert post(client, "flights", LARGE).status_code == httpx.codes.CREATED
     with serving(tmp_path, env) as client:

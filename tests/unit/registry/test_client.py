@@ -24,8 +24,8 @@ from tests.unit.registry.serving import digest, manifest, serving
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> Iterator[str]:
-    with serving(tmp_path) as client:
+def url(tmp_path: Path, registry_env: dict[str, str]) -> Iterator[str]:
+    with serving(tmp_path, registry_env) as client:
         yield str(client.base_url)
 
 

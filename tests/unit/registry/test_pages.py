@@ -18,6 +18,7 @@ from services.registry.database import Database
 from services.registry.incidents import Incidents
 from services.registry.plots import MOST_POINTS, drawing
 from services.registry.static_files import FOLDER
+from tests.databases import DATABASES, empty_database
 from tests.unit.registry import lived
 from tests.unit.registry.serving import digest, post, promote, serving
 
@@ -30,10 +31,10 @@ PAGES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def reading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+@pytest.fixture(scope="module", params=DATABASES)
+def reading(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of a registry with one version, which a whole module leaves as it is."""
-    with serving(tmp_path_factory.mktemp("reading")) as connected:
+    with empty_database(request.param, request) as env, serving(tmp_path_factory.mktemp("reading"), env) as connected:
         post(connected, "flights", b"x")
         yield connected
         assert [entry[2] for entry in log(connected)] == ["the first candidate"]
@@ -188,9 +189,9 @@ def test_nothing_to_roll_back_to_is_told(reading: httpx.Client) -> None:
     assert "never named another version" in refused.text
 
 
-def test_with_a_token_only_who_signed_in_decides(tmp_path: Path) -> None:
+def test_with_a_token_only_who_signed_in_decides(tmp_path: Path, registry_env: dict[str, str]) -> None:
     """The token is kept in a cookie that scripts and other sites cannot use; without it the pages only show."""
-    with serving(tmp_path, {"RIVERMILL_REGISTRY_TOKEN": SECRET}) as client:
+    with serving(tmp_path, registry_env | {"RIVERMILL_REGISTRY_TOKEN": SECRET}) as client:
         bearer = {"Authorization": f"Bearer {SECRET}".encode()}
         client.headers.update(HTML)
         post(client, "flights", b"x", headers=bearer)  # type: ignore[arg-type]
@@ -213,17 +214,19 @@ def test_with_a_token_only_who_signed_in_decides(tmp_path: Path) -> None:
         assert client.post("/models/flights/decide", data=form).status_code == 401
 
 
-def test_over_https_the_cookie_is_secure(tmp_path: Path) -> None:
+def test_over_https_the_cookie_is_secure(tmp_path: Path, registry_env: dict[str, str]) -> None:
     """Behind a proxy that speaks TLS the cookie never travels in the clear; only a proxy that is named is believed."""
     for proxies in ("127.0.0.1", "192.0.2.1", ""):
-        with serving(tmp_path, {"RIVERMILL_REGISTRY_TOKEN": SECRET, "RIVERMILL_REGISTRY_PROXIES": proxies}) as client:
+        with serving(
+            tmp_path, registry_env | {"RIVERMILL_REGISTRY_TOKEN": SECRET, "RIVERMILL_REGISTRY_PROXIES": proxies}
+        ) as client:
             answer = client.post("/sign-in", data={"token": SECRET}, headers={"X-Forwarded-Proto": "https"})
             assert ("Secure" in answer.headers["Set-Cookie"].split("; ")) == (proxies == "127.0.0.1")
 
 
-def test_signing_in_leads_nowhere_else(tmp_path: Path) -> None:
+def test_signing_in_leads_nowhere_else(tmp_path: Path, registry_env: dict[str, str]) -> None:
     """A link to the sign-in page cannot send whoever follows it to another site, or to where no header can."""
-    with serving(tmp_path, {"RIVERMILL_REGISTRY_TOKEN": SECRET}) as client:
+    with serving(tmp_path, registry_env | {"RIVERMILL_REGISTRY_TOKEN": SECRET}) as client:
         for to in ("https://elsewhere", "//elsewhere", "/\\elsewhere", "/\r\nSet-Cookie: a=b", "/\N{EURO SIGN}", ""):
             assert client.post("/sign-in", data={"token": SECRET, "to": to}).headers["Location"] == "/", to
 
@@ -308,12 +311,12 @@ def test_lineage_shows_what_changed_in_the_pipeline_file(client: httpx.Client) -
     assert "first version" in client.get("/models/flights/versions/1").text
 
 
-def test_snapshots_are_opened_only_with_the_key(tmp_path: Path) -> None:
+def test_snapshots_are_opened_only_with_the_key(tmp_path: Path, registry_env: dict[str, str]) -> None:
     """Without signing key no snapshot is opened; with it, one that it has not signed is not either."""
     key = "k" * 32
     signature = snapshot.sign(b"no snapshot", key.encode())
     for env, word in (({}, "no signing key"), ({"RIVERMILL_SIGNING_KEY": key}, "not a snapshot in a format")):
-        with serving(tmp_path, env) as client:
+        with serving(tmp_path, registry_env | env) as client:
             post(client, "flights", b"no snapshot", offset=1, signature=signature)
             post(client, "flights", b"forged", offset=2)
             assert word in client.get("/models/flights/versions/1").text
@@ -339,9 +342,9 @@ def test_pages_say_that_no_broker_is_set(reading: httpx.Client) -> None:
     assert "scoring does not know of them yet" in reading.get("/").text
 
 
-def test_pages_say_that_the_broker_is_away(tmp_path: Path) -> None:
+def test_pages_say_that_the_broker_is_away(tmp_path: Path, registry_env: dict[str, str]) -> None:
     """A broker that cannot be reached makes no page fail: it says that what it shows may be old."""
-    with serving(tmp_path, {"RIVERMILL_BROKER": "127.0.0.1:1"}) as client:
+    with serving(tmp_path, registry_env | {"RIVERMILL_BROKER": "127.0.0.1:1"}) as client:
         post(client, "flights", b"x")
         for address in ("/", "/models/flights", "/models/flights/incidents", "/models/flights/fields"):
             assert "The broker is away" in client.get(address).text

@@ -50,44 +50,47 @@ def running(
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_signal_stops_it_cleanly(tmp_path: Path, stop: signal.Signals) -> None:
+def test_signal_stops_it_cleanly(tmp_path: Path, registry_env: dict[str, str], stop: signal.Signals) -> None:
     """SIGTERM and SIGINT end the process soon, with exit code 0."""
-    with running(tmp_path) as (process, _):
+    with running(tmp_path, **registry_env) as (process, _):
         process.send_signal(stop)
         assert process.wait(10) == 0
 
 
-def test_a_blob_store_that_is_away_while_it_starts_is_no_wrong_setting(tmp_path: Path) -> None:
+def test_a_blob_store_that_is_away_while_it_starts_is_no_wrong_setting(
+    tmp_path: Path, registry_env: dict[str, str]
+) -> None:
     """Where versions lie already, exit code 1: it is better started again. Where none do, 2: the setting is wrong."""
-    with serving(tmp_path / "used") as client:
-        post(client, "flights", b"snapshot").raise_for_status()
-    (tmp_path / "used" / "registry" / "blobs").rename(tmp_path / "away")
-    (tmp_path / "new" / "registry").mkdir(parents=True)
-    for folder, code in (("used", 1), ("new", 2)):
-        (tmp_path / folder / "registry" / "blobs").touch()
-        ended = subprocess.run(
-            COMMAND, env=environment(tmp_path / folder), capture_output=True, text=True, timeout=60, check=False
-        )
+    blobs = tmp_path / "registry" / "blobs"
+    blobs.parent.mkdir()
+    env = environment(tmp_path, **registry_env)
+    for code in (2, 1):
+        blobs.touch()
+        ended = subprocess.run(COMMAND, env=env, capture_output=True, text=True, timeout=60, check=False)
         assert ended.returncode == code
         assert "registry: RIVERMILL_BLOBS is" in ended.stderr
         assert "Traceback" not in ended.stderr
+        blobs.unlink()
+        with serving(tmp_path, registry_env) as client:
+            post(client, "flights", b"snapshot").raise_for_status()
+        blobs.rename(tmp_path / f"away-{code}")
 
 
-def test_a_task_that_never_ends_keeps_no_process(tmp_path: Path) -> None:
+def test_a_task_that_never_ends_keeps_no_process(tmp_path: Path, registry_env: dict[str, str]) -> None:
     """Told to end, it is gone in time all the same, and says that it was by force."""
     with (
         (tmp_path / "log").open("wb") as log,
-        running(tmp_path, log.fileno(), "tests.unit.registry.stubborn") as (process, _),
+        running(tmp_path, log.fileno(), "tests.unit.registry.stubborn", **registry_env) as (process, _),
     ):
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 1
     assert "ended by force" in (tmp_path / "log").read_text(encoding="utf-8")
 
 
-def test_nor_does_it_when_another_task_has_failed(tmp_path: Path) -> None:
+def test_nor_does_it_when_another_task_has_failed(tmp_path: Path, registry_env: dict[str, str]) -> None:
     """Nobody sends a signal then: the time begins with the failure."""
     command = [sys.executable, "-m", "tests.unit.registry.stubborn", "--port", "0"]
-    env = environment(tmp_path, FOLLOWER_FAILS="1")
+    env = environment(tmp_path, FOLLOWER_FAILS="1", **registry_env)
     ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 1
     assert "a task of the registry failed" in ended.stderr
@@ -111,11 +114,11 @@ def test_a_lost_cancellation_is_repeated() -> None:
     asyncio.run(scenario())
 
 
-def test_a_broker_that_stays_away_is_told_once(tmp_path: Path) -> None:
+def test_a_broker_that_stays_away_is_told_once(tmp_path: Path, registry_env: dict[str, str]) -> None:
     """The registry serves without its broker, readiness says what is wrong with it, and attempts leave no more lines."""
     with (
         (tmp_path / "log").open("wb") as log,
-        running(tmp_path, log.fileno(), RIVERMILL_BROKER="127.0.0.1:1") as (_, url),
+        running(tmp_path, log.fileno(), RIVERMILL_BROKER="127.0.0.1:1", **registry_env) as (_, url),
     ):
         for attempt in stamina.retry_context(on=AssertionError, attempts=200, wait_max=0.2, timeout=60):
             with attempt:
@@ -131,14 +134,14 @@ def test_a_broker_that_stays_away_is_told_once(tmp_path: Path) -> None:
     assert len([line for line in told if "refuses" in line or "Unable" in line]) == 1, told
 
 
-def test_what_was_acknowledged_survives_kill(tmp_path: Path) -> None:
+def test_what_was_acknowledged_survives_kill(tmp_path: Path, registry_env: dict[str, str]) -> None:
     """A spec whose PUT was answered is there after kill -9 and a new start."""
     spec, path = b"{}", "/api/v1/specs/44136fa355b3678a"
-    with running(tmp_path) as (process, url):
+    with running(tmp_path, **registry_env) as (process, url):
         assert httpx.put(url + path, content=spec).status_code == 201
         process.kill()
         process.wait()
-    with running(tmp_path) as (_, url):
+    with running(tmp_path, **registry_env) as (_, url):
         assert httpx.get(url + path).content == spec
 
 
@@ -173,12 +176,16 @@ def test_no_port_is_taken_for_another(tmp_path: Path) -> None:
     assert 'Invalid value "99999" for --port' in refused.stderr
 
 
-def test_taken_port_is_exit_code_1(tmp_path: Path) -> None:
+def test_taken_port_is_exit_code_1(tmp_path: Path, registry_env: dict[str, str]) -> None:
     """A port that somebody else has ends the process with exit code 1."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         refused = subprocess.run(
-            [*COMMAND, "--port", port], env=environment(tmp_path), capture_output=True, text=True, check=False
+            [*COMMAND, "--port", port],
+            env=environment(tmp_path, **registry_env),
+            capture_output=True,
+            text=True,
+            check=False,
         )
     assert refused.returncode == 1
     assert "address already in use" in refused.stderr

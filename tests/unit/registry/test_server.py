@@ -35,19 +35,19 @@ def connected(client: httpx.Client, count: int = 1, local: str = "127.0.0.1") ->
         ]
 
 
-def test_idle_connections_keep_nobody_out(tmp_path: Path) -> None:
+def test_idle_connections_keep_nobody_out(tmp_path: Path, registry_env: dict[str, str]) -> None:
     """Of one address the first 32 are kept, others are told so; whoever comes from elsewhere is answered."""
-    with serving(tmp_path) as client, connected(client, 300, "127.0.0.2") as held:
+    with serving(tmp_path, registry_env) as client, connected(client, 300, "127.0.0.2") as held:
         refused = [each.recv(100) for each in held[32:]]
         assert httpx.get(client.base_url.join("/healthz")).status_code == 200
     assert len(refused) == 268
     assert all(each.startswith(b"HTTP/1.1 429 ") for each in refused)
 
 
-def test_a_proxy_may_hold_more(tmp_path: Path) -> None:
+def test_a_proxy_may_hold_more(tmp_path: Path, registry_env: dict[str, str]) -> None:
     """All who come through a proxy that the settings name come from its address."""
     with (
-        serving(tmp_path, {"RIVERMILL_REGISTRY_PROXIES": "192.0.2.0/24, 127.0.0.2"}) as client,
+        serving(tmp_path, registry_env | {"RIVERMILL_REGISTRY_PROXIES": "192.0.2.0/24, 127.0.0.2"}) as client,
         connected(client, 100, "127.0.0.2") as held,
     ):
         held[-1].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -55,10 +55,12 @@ def test_a_proxy_may_hold_more(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"])
-def test_a_head_has_to_arrive_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
+def test_a_head_has_to_arrive_in_time(
+    tmp_path: Path, registry_env: dict[str, str], monkeypatch: pytest.MonkeyPatch, before: bytes
+) -> None:
     """Also of a second request, and though something arrives all the time."""
     monkeypatch.setattr(server, "_HEAD_SECONDS", 0.5)
-    with serving(tmp_path) as client:
+    with serving(tmp_path, registry_env) as client:
         begun = time.monotonic()
         with connected(client) as (slow,):
             slow.sendall(before)
@@ -73,20 +75,24 @@ def test_a_head_has_to_arrive_in_time(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("begun", [SLOW_FORM, SLOW_VERSION, SLOW_SPEC], ids=["form", "version", "spec"])
-def test_a_body_has_to_arrive_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
+def test_a_body_has_to_arrive_in_time(
+    tmp_path: Path, registry_env: dict[str, str], monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
     """Whoever begins to send one and does not go on is told so, and that it is not for what was sent."""
     monkeypatch.setattr(acts, "_FORM_SECONDS", 0.3)
     monkeypatch.setattr(api, "_UPLOAD_SECONDS", 0.3)
-    with serving(tmp_path) as client, connected(client) as (slow,):
+    with serving(tmp_path, registry_env) as client, connected(client) as (slow,):
         slow.sendall(begun)
         assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
 
 
-def test_an_answer_that_takes_long_is_not_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_takes_long_is_not_cut_off(
+    tmp_path: Path, registry_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The time is that of the request's head, not of its body or answer."""
     monkeypatch.setattr(server, "_HEAD_SECONDS", 0.2)
     monkeypatch.setattr(acts, "_FORM_SECONDS", 5.0)
-    with serving(tmp_path) as client, connected(client) as (slow,):
+    with serving(tmp_path, registry_env) as client, connected(client) as (slow,):
         slow.sendall(SLOW_FORM)
         time.sleep(0.6)
         slow.sendall(b"x" * 94)

@@ -32,7 +32,7 @@ from services.registry.tables import Base
 from services.runtime.ending import exit_code
 from services.runtime.errors import OperatorError
 from services.runtime.settings import SettingsError
-from tests.unit.registry.serving import manifest, paths
+from tests.unit.registry.serving import database_url, manifest, paths
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -44,9 +44,9 @@ def test_migrations_make_the_tables_as_declared(database: Database) -> None:
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_starting_twice_at_once_migrates_once(tmp_path: Path) -> None:
+def test_starting_twice_at_once_migrates_once(tmp_path: Path, registry_env: dict[str, str]) -> None:
     """Of several that start at the same time on an empty database one migrates, and all find the same registry."""
-    url = f"sqlite:///{tmp_path / 'registry.sqlite'}"
+    url = database_url(tmp_path, registry_env)
     with ThreadPoolExecutor(4) as pool:
         databases = list(pool.map(lambda _: open_database(url), range(4)))
     assert len({outbox.identity(database) for database in databases}) == 1
@@ -140,6 +140,7 @@ def test_a_server_that_takes_no_connection_now_is_no_wrong_setting(words: str, k
     assert exit_code(told.value) == (1 if kind is DatabaseAwayError else 2)
 
 
+@pytest.mark.server
 def test_who_is_gone_holds_nothing_up_for_long_on_postgresql(postgresql: str) -> None:
     """PostgreSQL ends a transaction in which nothing happens, and libpq a connection at whose end nobody is; a time
     that the address names is kept.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from structlog.testing import capture_logs
 
 from services.cli.tokens import command
@@ -19,7 +19,7 @@ from services.registry.database import Database, open_database
 from services.registry.limits import Limiter, client_of
 from services.registry.settings import registry_settings
 from services.runtime.settings import SettingsError
-from tests.unit.registry.serving import post, serving
+from tests.unit.registry.serving import database_url, post, serving
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 API = "/api/v1/models/flights"
@@ -30,11 +30,9 @@ def bearer(secret: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def closed(tmp_path: Path, database: Database) -> Iterator[httpx.Client]:
-    """A client of a registry on ``database`` that lets nobody do anything without a token."""
-    location = database.engine.url.render_as_string(hide_password=False)
-    env = {"RIVERMILL_REGISTRY_DATABASE": location, "RIVERMILL_REGISTRY_ANONYMOUS": "none"}
-    with serving(tmp_path, env) as connected:
+def closed(tmp_path: Path, registry_env: dict[str, str]) -> Iterator[httpx.Client]:
+    """A client of a registry in ``tmp_path`` that lets nobody do anything without a token."""
+    with serving(tmp_path, registry_env | {"RIVERMILL_REGISTRY_ANONYMOUS": "none"}) as connected:
         yield connected
 
 
@@ -124,9 +122,9 @@ def test_a_browser_holds_a_token_in_a_cookie(database: Database, closed: httpx.C
     assert closed.get("/sign-in").status_code == 200
 
 
-def test_the_token_of_the_settings_does_everything(tmp_path: Path) -> None:
+def test_the_token_of_the_settings_does_everything(tmp_path: Path, registry_env: dict[str, str]) -> None:
     """With it set, writes need it, reads on loopback do not, and its holder is trusted to say who it is."""
-    with serving(tmp_path, {"RIVERMILL_REGISTRY_TOKEN": "a-long-secret"}) as client:
+    with serving(tmp_path, registry_env | {"RIVERMILL_REGISTRY_TOKEN": "a-long-secret"}) as client:
         for wrong in ({}, bearer("a-long-secre"), {"Authorization": "Basic a-long-secret"}):
             refused = post(client, "flights", b"x", headers=wrong)
             assert refused.status_code == 401
@@ -160,12 +158,12 @@ def test_a_name_that_was_made_to_point_here_reads_nothing(refusing: httpx.Client
         assert refusing.get("/api/v1/models", headers={"Host": own}).status_code == 200
 
 
-def test_who_is_wrong_too_often_has_to_wait(tmp_path: Path) -> None:
+def test_who_is_wrong_too_often_has_to_wait(tmp_path: Path, registry_env: dict[str, str]) -> None:
     """After ten wrong tokens an address is not heard for a while, and is told how long; a token that nobody can guess is
     heard. The log is not filled with it.
     """
     settings = {"RIVERMILL_REGISTRY_TOKEN": "badly-chosen", "RIVERMILL_REGISTRY_ANONYMOUS": "none"}
-    with serving(tmp_path, settings) as client, capture_logs() as logged:
+    with serving(tmp_path, registry_env | settings) as client, capture_logs() as logged:
         assert ACTS["read"](client, bearer("badly-chosen")).status_code == 200
         codes = [
             ACTS["read"](client, bearer(f"{tokens.PREFIX}{n}" if n % 2 else str(n))).status_code for n in range(40)
@@ -174,19 +172,19 @@ def test_who_is_wrong_too_often_has_to_wait(tmp_path: Path) -> None:
         waits = ACTS["read"](client, bearer("badly-chosen"))
         assert waits.status_code == 429
         assert 1 <= int(waits.headers["Retry-After"]) <= 6
-        database = open_database(registry_settings({"RIVERMILL_DATA_DIR": str(tmp_path)}).database)
+        database = open_database(database_url(tmp_path, registry_env))
         assert ACTS["read"](client, bearer(tokens.create(database, "ci", ["read"], NOW))).status_code == 200
         database.close()
     assert 20 <= len([line for line in logged if line["event"] == "audit"]) < 30
 
 
-def test_a_page_that_stays_open_locks_nobody_out(tmp_path: Path) -> None:
+def test_a_page_that_stays_open_locks_nobody_out(tmp_path: Path, registry_env: dict[str, str]) -> None:
     """A browser whose token was revoked is told to forget it, and however often it asks, the token of the settings is
     heard from the same address; different guesses still count.
     """
     settings = {"RIVERMILL_REGISTRY_TOKEN": "badly-chosen", "RIVERMILL_REGISTRY_ANONYMOUS": "none"}
     stale = {"Cookie": f"{guards.COOKIE}=rvm_{'0' * 43}"}
-    with serving(tmp_path, settings) as client:
+    with serving(tmp_path, registry_env | settings) as client:
         for _ in range(30):
             refused = client.get("/", headers=stale)
             assert refused.status_code == 401
@@ -198,11 +196,13 @@ def test_a_page_that_stays_open_locks_nobody_out(tmp_path: Path) -> None:
         assert "Set-Cookie" not in client.get("/", headers=stale).headers
 
 
-def test_who_asks_too_often_has_to_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_asks_too_often_has_to_wait(
+    tmp_path: Path, registry_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A flood is answered with 429 and how long to wait; what monitoring asks is answered all the same."""
     monkeypatch.setattr(guards, "_REQUESTS_A_SECOND", 0.01)  # few, however long a busy machine takes for these
     monkeypatch.setattr(guards, "_REQUESTS_AT_ONCE", 3)
-    with serving(tmp_path) as client:
+    with serving(tmp_path, registry_env) as client:
         answers = [client.get("/schema") for _ in range(5)]
         assert [answer.status_code for answer in answers] == [200] * 3 + [429] * 2
         assert 60 <= int(answers[-1].headers["Retry-After"]) <= 100
@@ -283,7 +283,9 @@ def test_what_is_open_without_a_token() -> None:
             registry_settings(wrong)
 
 
-def test_the_command_makes_lists_and_revokes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_makes_lists_and_revokes(
+    tmp_path: Path, registry_env: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A token of the command opens a registry that runs on the same folder, until the command revokes it."""
     lines: list[dict[str, object]] = []
 
@@ -294,7 +296,9 @@ def test_the_command_makes_lists_and_revokes(tmp_path: Path, capsys: pytest.Capt
         lines.extend(json.loads(line) for line in told.err.splitlines())
         return told.out
 
-    with serving(tmp_path, {"RIVERMILL_REGISTRY_ANONYMOUS": "none"}) as client:
+    for name, value in registry_env.items():
+        monkeypatch.setenv(name, value)
+    with serving(tmp_path, registry_env | {"RIVERMILL_REGISTRY_ANONYMOUS": "none"}) as client:
         capsys.readouterr()
         secret = told("create", "ci", "--scope", "publish", "--scope", "promote").strip()
         assert len(secret) > 43
@@ -311,7 +315,8 @@ def test_the_command_makes_lists_and_revokes(tmp_path: Path, capsys: pytest.Capt
         ("a token is made, which cannot be shown again", "ci"),
         ("a token is revoked", "ci"),
     ]
-    assert all(line["event"] == "audit" and str(tmp_path) in str(line["database"]) for line in lines)
+    where = make_url(database_url(tmp_path, registry_env)).database
+    assert all(line["event"] == "audit" and str(where) in str(line["database"]) for line in lines)
     assert not any(secret in json.dumps(line) for line in lines)
     for wrong in (("create", "A B", "--scope", "read"), ("revoke", "x")):
         with pytest.raises(SettingsError):

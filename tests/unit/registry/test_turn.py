@@ -12,7 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.registry.database import Database, open_database
 from services.registry.turn import Turn
-from tests.unit.registry.serving import emptied, serving
+from tests.databases import POSTGRESQL
+from tests.unit.registry.serving import serving
 
 
 def take_soon(turn: Turn) -> None:
@@ -34,10 +35,9 @@ def test_one_at_a_time(database: Database) -> None:
     other.close()
 
 
-@pytest.mark.server
-def test_who_has_lost_it_on_postgresql_is_told(postgresql: str) -> None:
+@pytest.mark.parametrize("registry_env", [POSTGRESQL], indirect=True)
+def test_who_has_lost_it_on_postgresql_is_told(database: Database) -> None:
     """A connection that has ended took the lock along: that is an error once, and then another attempt."""
-    database = open_database(postgresql)
     turn, other = Turn(database.engine), Turn(database.engine)
     assert turn.take()
     with database.engine.begin() as connection:
@@ -50,15 +50,15 @@ def test_who_has_lost_it_on_postgresql_is_told(postgresql: str) -> None:
     other.give_up()
     take_soon(turn)
     turn.give_up()
-    database.close()
 
 
-def test_a_round_that_takes_long_does_not_lose_it_on_postgresql(postgresql: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("registry_env", [POSTGRESQL], indirect=True)
+def test_a_round_that_takes_long_does_not_lose_it_on_postgresql(
+    tmp_path: Path, registry_env: dict[str, str], database: Database
+) -> None:
     """PostgreSQL hears of the holder even while its round waits, here for a table that somebody else has locked."""
-    location = emptied(postgresql)
-    database = open_database(location)
     other = Turn(database.engine)
-    with serving(tmp_path, {"RIVERMILL_REGISTRY_DATABASE": location, "RIVERMILL_BROKER": "127.0.0.1:1"}):
+    with serving(tmp_path, registry_env | {"RIVERMILL_BROKER": "127.0.0.1:1"}):
         held = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
         with database.engine.connect() as connection:
             for attempt in stamina.retry_context(on=AssertionError, attempts=None, timeout=20, wait_max=0.1):
@@ -70,4 +70,3 @@ def test_a_round_that_takes_long_does_not_lose_it_on_postgresql(postgresql: str,
             while time.monotonic() < until:
                 assert not other.take()
                 time.sleep(0.2)
-    database.close()
