@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def in_order(whole: dict[str, Any], names: set[str]) -> list[str]:
 
 @pytest.mark.timeout(240)
 def test_the_services_of_the_file_do_what_the_demo_does(
-    whole: dict[str, Any], containers: dict[str, Container], kafka: str
+    whole: dict[str, Any], containers: dict[str, Container], kafka: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each starts once those it waits for are healthy; two days of soiled flights balance; SIGTERM ends all with 0."""
     services = {name: containers[name] for name in in_order(whole, {"registry", *SERVICES})}
@@ -113,6 +114,9 @@ def test_the_services_of_the_file_do_what_the_demo_does(
     shown = services["cleaning"].run(["rivermill", "status", "/etc/rivermill/pipeline.toml", "--account", "--json"])
     assert shown.returncode == 0, shown.stdout + shown.stderr
     status = msgspec.json.decode(shown.stdout, type=Status)
+    with capsys.disabled():
+        told = (f"{part:10} {counted}\n" for part, counted in status.account.totals.items())
+        sys.stdout.write(f"\n{'':10} balanced: {status.account.balanced}\n" + "".join(told))
     assert status.account.balanced
     assert status.account.totals["join"]["labelled"] > 1000
     assert status.account.totals["clean"]["duplicates"] > 0
