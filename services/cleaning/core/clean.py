@@ -16,9 +16,10 @@ from services.cleaning.core import checkpoint
 from services.cleaning.core.decode import Reader
 from services.cleaning.core.dedupe import RecentIds
 from services.cleaning.core.features import Features
+from services.cleaning.core.ids import ID_MAX_BYTES, id_text, key_of
 from services.cleaning.core.labels import label_value
 from services.cleaning.core.profiles import FieldProfile, field_profiles
-from services.cleaning.core.rules import Rejected, shown
+from services.cleaning.core.rules import Rejected
 from services.cleaning.core.times import Clock, TimeReader
 from services.domain.deadletters import Origin, dead_letter, legible, origin, rekeyed_headers
 from services.domain.murmur import partitions
@@ -26,7 +27,6 @@ from services.domain.records import MAX_VALUE_BYTES, Incoming, Out, Output, Stan
 from services.domain.spec import Spec, duration, spec_hash
 
 STAGE = "clean"
-_ID_MAX_BYTES = 256
 _ATTACHED_MAX_BYTES = 32 * 1024
 _MILLISECOND = timedelta(milliseconds=1)
 _COUNTED = ("events_in", "labels_in", "rekeyed_in", "events", "labels", "duplicates", "rekeyed_events",
@@ -81,7 +81,10 @@ class Clean:
         self.totals: dict[str, int] = dict.fromkeys(_COUNTED, 0)
         self._lane, self._partitions, self._topics = lane, partitions, topics
         self._spec, self._hash = spec, spec_hash(spec)
-        self._foreign = {topics.events: spec.event.topic is not None, topics.labels: spec.label.topic is not None}
+        self._raw = {
+            topics.events: ("events_in", False, spec.event.topic is not None),
+            topics.labels: ("labels_in", True, spec.label.topic is not None),
+        }
         self._oldest = duration(spec.topics.retention) // 2 // _MILLISECOND
         self._times = TimeReader(spec.event)
         self._clock = Clock(spec.event.clock, duration(spec.event.max_ahead), duration(spec.label.horizon))
@@ -101,6 +104,8 @@ class Clean:
         out, totals, lane = Output(), self.totals, self._lane
         reads = [self._read(record, now) for record in batch]
         places = iter(partitions([read.key for read in reads if read.rejected is None], self._partitions))
+        events: list[Out] = []
+        labels: list[Out] = []
         for read in reads:
             rejected = read.rejected
             if rejected is None:
@@ -108,14 +113,16 @@ class Clean:
                 if target != lane and read.came is None:
                     self._rekey(read, target, out)
                     continue
-                rejected = self._label(read, out) if read.is_label else self._event(read, out)
+                rejected = self._label(read, labels) if read.is_label else self._event(read, events)
             if rejected is not None:
                 self._bury(read, rejected, out)
         self._features.fold()
         if reads:
             self._recent.mark(reads[-1].stamp)
-        for stream in ("events", "labels"):
-            totals[stream] += len(out.sends.get((f"{stream}.clean", lane), ()))
+        for stream, sent in (("events", events), ("labels", labels)):
+            if sent:
+                out.sends[f"{stream}.clean", lane] = sent
+                totals[stream] += len(sent)
         return out
 
     def standing(self) -> Standing:
@@ -130,7 +137,7 @@ class Clean:
         if data is not None:
             saved = checkpoint.load(data, self._features)
             self._clock.received.extend(saved.received)
-            self._events.unknown = saved.unknown
+            self._events.restore(saved.unknown)
         self._recent.restore(keys)
 
     def profiles(self) -> dict[str, FieldProfile]:
@@ -153,23 +160,28 @@ class Clean:
         return self._recent.span
 
     def _read(self, record: Incoming, now: int) -> _Read:
-        topic = record.topic
-        if topic == self._topics.rekeyed:
-            self.totals["rekeyed_in"] += 1
-            came = origin(record)
-            read = _Read(record, record.timestamp, came is not None and came.topic == self._topics.labels, came)
-            if came is None:
-                read.rejected = Rejected("rekeyed_invalid", "only cleaning writes to the rekeyed topic, with a header "
-                                         "that says where the record came from; send it to the raw topic")  # fmt: skip
-                return read
+        raw = self._raw.get(record.topic)
+        if raw is None:
+            read = self._returned(record)
         else:
-            is_label = topic == self._topics.labels
-            self.totals["labels_in" if is_label else "events_in"] += 1
+            counted, is_label, foreign = raw
+            self.totals[counted] += 1
             stamp = record.timestamp
-            if stamp < 0 or (self._foreign[topic] and not now - self._oldest <= stamp <= now):
+            if stamp < 0 or (foreign and not now - self._oldest <= stamp <= now):
                 stamp = now
             read = _Read(record, stamp, is_label, None)
-        self._decode(read)
+        if read.rejected is None:
+            self._decode(read)
+        return read
+
+    def _returned(self, record: Incoming) -> _Read:
+        """A record that another lane has re-keyed."""
+        self.totals["rekeyed_in"] += 1
+        came = origin(record)
+        read = _Read(record, record.timestamp, came is not None and came.topic == self._topics.labels, came)
+        if came is None:
+            read.rejected = Rejected("rekeyed_invalid", "only cleaning writes to the rekeyed topic, with a header "
+                                     "that says where the record came from; send it to the raw topic")  # fmt: skip
         return read
 
     def _decode(self, read: _Read) -> None:
@@ -177,48 +189,32 @@ class Clean:
         record = read.record
         value = record.value
         try:
-            if record.headers or (record.key and len(record.key) > _ID_MAX_BYTES):
+            if record.headers or (record.key and len(record.key) > ID_MAX_BYTES):
                 _check_attached(record)
             row = reader.strict(value) if value and len(value) <= MAX_VALUE_BYTES else None
             if row is None:
                 read.changes = []
-                read.row = reader.lenient(value, read.changes)
-            else:
-                read.row = row
-            read.id, read.key = self._identify(read.row[0], read.is_label)
+                row = reader.lenient(value, read.changes)
+            name = row[0]
+            if name.__class__ is not str:
+                name = id_text(name, self._spec.label.id if read.is_label else self._spec.event.id)
+            read.row, read.id, read.key = row, name, key_of(name)
         except Rejected as rejected:
             read.rejected = rejected
         except Exception as error:  # noqa: BLE001 - no record may stop a lane
             read.rejected = _unexpected(error)
 
-    def _identify(self, raw: Any, is_label: bool) -> tuple[str, bytes]:
-        if type(raw) is str:
-            name = raw
-        elif type(raw) is int:
-            name = str(raw)
-        else:
-            field = self._spec.label.id if is_label else self._spec.event.id
-            rule = "id_missing" if raw is None else "id_invalid"
-            raise Rejected(rule, f"field {field!r}: an id is a string or an integer, got {shown(raw)}")
-        try:
-            key = name.encode()
-        except UnicodeEncodeError as error:
-            raise Rejected("id_invalid", f"the id {shown(name)} has half a surrogate pair") from error
-        if not 0 < len(key) <= _ID_MAX_BYTES:
-            raise Rejected("id_invalid", f"an id has 1 to {_ID_MAX_BYTES} bytes, this one {len(key)}")
-        return name, key
-
-    def _event(self, read: _Read, out: Output) -> Rejected | None:
+    def _event(self, read: _Read, sent: list[Out]) -> Rejected | None:
         try:
             row, key = read.row, read.key
             time = self._times.read(row[1], self._spec.event.time, read.changes)
             self._clock.check_event(time, read.stamp)
-            if key in self._recent:
+            if key in self._recent.ids:
                 self.totals["duplicates"] += 1
                 return None
-            features, changes = self._features.clean(row[2:], time, read.changes)
+            features, changes = self._features.clean(row, time, read.changes)
             value = encode(_CleanEvent(read.id, time, features, changes, self._hash))
-            self._emit("events.clean", read, value, changes, out)
+            self._emit(read, value, changes, sent)
             self._recent.add(key)
         except Rejected as rejected:
             return rejected
@@ -226,26 +222,27 @@ class Clean:
             return _unexpected(error)
         return None
 
-    def _label(self, read: _Read, out: Output) -> Rejected | None:
+    def _label(self, read: _Read, sent: list[Out]) -> Rejected | None:
         try:
             label, changes = self._spec.label, read.changes
             time = self._times.read(read.row[1], label.time, changes)
             changes = [] if changes is None else changes
             value = label_value(self._spec.pipeline.task, label.value, read.row[2], changes)
             self._clock.check_label(time, read.stamp)
-            self._emit("labels.clean", read, encode(CleanLabel(read.id, time, value)), changes, out)
+            self._emit(read, encode(CleanLabel(read.id, time, value)), changes, sent)
         except Rejected as rejected:
             return rejected
         except Exception as error:  # noqa: BLE001 - no record may stop a lane
             return _unexpected(error)
         return None
 
-    def _emit(self, stream: str, read: _Read, value: bytes, changes: list[Change], out: Output) -> None:
-        if len(value) + len(read.key) > MAX_VALUE_BYTES:
+    def _emit(self, read: _Read, value: bytes, changes: list[Change], sent: list[Out]) -> None:
+        key = read.key
+        if len(value) + len(key) > MAX_VALUE_BYTES:
             raise Rejected(
                 "output_too_large", f"the cleaned record has {len(value)} bytes, more than {MAX_VALUE_BYTES}"
             )
-        out.to(stream, self._lane).append(Out(read.key, value, read.stamp))
+        sent.append(Out(key, value, read.stamp))
         for change in changes:
             name = f"repaired.{change.rule}"
             self.totals[name] = self.totals.get(name, 0) + 1

@@ -9,28 +9,25 @@ _MARKS = 256
 
 
 class RecentIds:
-    """Exactly the last ``limit`` ids that passed; each operation takes constant time, an id some 100 bytes."""
+    """Exactly the last ``limit`` ids that passed, in ``ids``; each operation takes constant time, an id some 100 bytes."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._order: deque[bytes] = deque()
-        self._ids: set[bytes] = set()
+        self.ids: set[bytes] = set()
         self._added, self._newest = 0, 0
         self._marks: deque[tuple[int, int]] = deque()
-
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._ids
 
     def __len__(self) -> int:
         return len(self._order)
 
     def add(self, key: bytes) -> None:
         """Remember an id that is not among them, and forget the oldest when there are too many."""
-        self._ids.add(key)
+        self.ids.add(key)
         self._order.append(key)
         self._added += 1
         if len(self._order) > self._limit:
-            self._ids.discard(self._order.popleft())
+            self.ids.discard(self._order.popleft())
 
     def mark(self, stamp: int) -> None:
         """Note when the newest ids came in (ms since the epoch); call it now and then, as after each batch."""
@@ -48,8 +45,8 @@ class RecentIds:
     def restore(self, keys: Iterable[bytes]) -> None:
         """Begin anew with the keys of past output, oldest first."""
         self._order.clear()
-        self._ids.clear()
+        self.ids.clear()
         self._marks.clear()
         for key in deque(keys, self._limit):
-            if key not in self._ids:
+            if key not in self.ids:
                 self.add(key)

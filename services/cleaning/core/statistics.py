@@ -8,6 +8,7 @@ compensates from Python 3.12 on, and numpy's adds in pairs).
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add, mul
@@ -45,7 +46,10 @@ class NumberProfile(msgspec.Struct, array_like=True):
 
     def extend(self, column: Sequence[Any]) -> None:
         """Add the next values, None where missing."""
-        values: list[float] = [value for value in column if value is not None] if None in column else list(column)
+        try:
+            values = array("d", column)
+        except TypeError:
+            values = array("d", [value for value in column if value is not None])
         self.missing += len(column) - len(values)
         if not values:
             return
@@ -56,7 +60,7 @@ class NumberProfile(msgspec.Struct, array_like=True):
         if len(values) < _FEW:
             self._take_few(values)
         else:
-            self._take_many(np.array(values))
+            self._take_many(np.frombuffer(values))
 
     def _take_few(self, values: Sequence[float]) -> None:
         first = self.first
@@ -68,8 +72,9 @@ class NumberProfile(msgspec.Struct, array_like=True):
     def _take_many(self, values: _Numbers) -> None:
         """The same additions in the same order."""
         offsets = values - self.first
+        squares = offsets * offsets
         self.total = _added(self.total, offsets)
-        self.square = _added(self.square, offsets * offsets)
+        self.square = _added(self.square, squares)
         self._reach(float(values.min()), float(values.max()))
 
     def _reach(self, least: float, greatest: float) -> None:
@@ -128,8 +133,8 @@ class CategoryProfile(msgspec.Struct, array_like=True):
     def extend(self, column: Sequence[Any]) -> None:
         """Add the next values, None where missing."""
         values = set(column)
+        missing = column.count(None) if None in values else 0
         values.discard(None)
-        missing = column.count(None) if len(values) < len(column) else 0
         self.missing += missing
         self.count += len(column) - missing
         bits = before = int(self.buckets, 16)
@@ -190,8 +195,9 @@ class Robust(msgspec.Struct, array_like=True):
 
 
 def _added(start: float, numbers: _Numbers) -> float:
-    """``start`` and then each of the numbers, from left to right."""
-    return float(np.add.accumulate(np.concatenate(((start,), numbers)))[-1])
+    """``start`` and then each of the numbers, from left to right; the array is used up."""
+    numbers[0] += start
+    return float(np.add.accumulate(numbers)[-1])
 
 
 def middle(values: Iterable[float]) -> float:

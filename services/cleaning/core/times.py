@@ -21,6 +21,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_YEAR, _LAST_YEAR = 1900, 2199
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?\Z")
 _UNSET = timedelta(days=1)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _UNSET_YEARS = (1969, 1970)
 
 
@@ -115,13 +116,16 @@ class Clock:
         self._replay = kind == "replay"
         self._max_ahead = max_ahead
         self._label_ahead = max_ahead + horizon if self._replay else max_ahead
+        self._least = self._surely = _NEVER
 
     def check_event(self, time: datetime, stamp: int) -> None:
         """Take note of an event's time; Rejected when it lies too far ahead."""
         if self._replay:
             received = self.received
-            late = bool(received) and self._beyond(time, self._max_ahead)
+            late = time > self._surely and bool(received) and self._beyond(time, self._max_ahead)
             received.append(time)
+            if time < self._least:
+                self._reach(time)
             if late:
                 raise self._rejected(time, self._max_ahead)
         elif time - self._max_ahead > from_ms(stamp):
@@ -137,7 +141,12 @@ class Clock:
 
     def _beyond(self, time: datetime, ahead: timedelta) -> bool:
         received, least = self.received, time - ahead
-        return least > min(received) and least > sorted(received)[(len(received) - 1) // 2]
+        self._reach(min(received))
+        return least > self._least and least > sorted(received)[(len(received) - 1) // 2]
+
+    def _reach(self, least: datetime) -> None:
+        """No time received lies before ``least``, so up to max_ahead beyond it none is late, whatever the median."""
+        self._least, self._surely = least, least + self._max_ahead
 
     def _rejected(self, time: datetime, ahead: timedelta) -> Rejected:
         of = "the lane's recent event times" if self._replay else "the time it came in"
