@@ -72,7 +72,7 @@ WRONG = {
     ),
     "no-database": Wrong(
         "registry", ["postgresql+psycopg://127.0.0.1:1/x", "Connection refused", "RIVERMILL_REGISTRY_DATABASE"],
-        env={"RIVERMILL_REGISTRY_DATABASE": "postgresql://127.0.0.1:1/x"}, arguments=["--port", "0"],
+        env={"RIVERMILL_REGISTRY_DATABASE": "postgresql://127.0.0.1:1/x"}, arguments=["--port", "0"], code=1,
     ),
     "data-directory": Wrong(
         "cleaning", ["the data directory", "RIVERMILL_DATA_DIR"], env={"RIVERMILL_DATA_DIR": f"{__file__}/below"},
