@@ -9,7 +9,7 @@ from itertools import cycle
 
 from bench.goals import Spread
 
-_WIDTH, _LABELS, _NUMBERS, _ROW, _BAR, _HEAD = 860, 300, 90, 26, 16, 46
+_WIDTH, _LABELS, _NUMBERS, _ROW, _BAR, _HEAD = 860, 340, 90, 26, 16, 46
 _OURS, _OTHERS, _RANGE, _TEXT, _PAPER = "#1a7f6b", "#9aa5b1", "#30363d", "#24292f", "#ffffff"
 _SMALL = 100
 _PLOT, _LEFT = 300, 60
