@@ -12,7 +12,6 @@ import asyncio
 import linecache
 import logging
 import re
-import shlex
 import signal
 import sys
 import tempfile
@@ -155,11 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if outcome is None:
         return 130
     found, cpu_us, flame = outcome
-    command = f"python -m bench.breakdown {shlex.join(sys.argv[1:])}".strip()
     lines = [
         *table(found, cpu_us),
         "",
-        *results.circumstances(command, sys.executable, ("aiokafka", "msgspec"), versions.broker()),
+        *results.circumstances("breakdown", ("aiokafka", "msgspec"), versions.broker()),
     ]
     say("\n" + "\n".join(lines))
     if wanted.write:

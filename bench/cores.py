@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -264,8 +262,7 @@ def main() -> None:
     interpreter.tune()  # as the services do
     lines = tables(options)
     if options.write:
-        command = f"python -m bench.cores {shlex.join(sys.argv[1:])}".strip()
-        told = results.circumstances(command, sys.executable, ("msgspec", "numpy", "river"))
+        told = results.circumstances("cores", ("msgspec", "numpy", "river"))
         results.put("cores", [*lines, "", *told])
 
 

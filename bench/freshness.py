@@ -11,30 +11,26 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import shlex
 import sys
 import tempfile
-import time
 from array import array
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from bench import goals, kafka, results, ten, versions
-from bench.latency.load import raw_events, send
+from bench.latency.load import following, raw_events, send
 from bench.latency.measures import Quantiles, quantiles
 from services.cli.broker_directory import BrokerError
 from services.cli.interrupt import until_signal
 from services.cli.scrape import Scraper
 from services.cli.supervise import StartError, Supervisor
 from services.cli.topic_batches import Keyed
-from services.runtime import clients
 from services.runtime.settings import Settings
 
 GOAL_MS = 150.0
@@ -86,30 +82,15 @@ class Made:
 
 @asynccontextmanager
 async def predictions(settings: Settings, topic: str, partitions: int) -> AsyncIterator[Made]:
-    """Follow the predictions while the block runs."""
-    made = Made()
-    async with clients.reading(settings) as consumer:
-        places = [TopicPartition(topic, partition) for partition in range(partitions)]
-        consumer.assign(places)
-        for place in places:
-            consumer.seek(place, 0)
-        task = asyncio.create_task(_follow(consumer, made))
-        try:
-            yield made
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    """The predictions that come while the block runs."""
+    made, decode = Made(), msgspec.json.Decoder(_Prediction).decode
 
+    def take(record: Any, now: float) -> None:
+        made.at.append(now)
+        made.folded.append(decode(record.value).model.examples_offset)
 
-async def _follow(consumer: AIOKafkaConsumer, made: Made) -> None:
-    decode = msgspec.json.Decoder(_Prediction).decode
-    while True:
-        batches = await consumer.getmany(timeout_ms=200)
-        now = time.perf_counter()
-        for records in batches.values():
-            for record in records:
-                made.at.append(now)
-                made.folded.append(decode(record.value).model.examples_offset)
+    async with following(settings, topic, partitions, take):
+        yield made
 
 
 def labels(events: Sequence[Keyed]) -> list[Keyed]:
@@ -197,12 +178,11 @@ def main() -> int:
         sys.exit(f"error: {error}")
     if lines is None:
         return 130
-    command = f"python -m bench.freshness {shlex.join(sys.argv[1:])}".strip()
     lines += [
         "", f"{wanted.seconds:g} s of labels after {wanted.warm_up:g} s to warm up; all services, the broker, and what sends "
         "and reads on the same cores. Scoring's own metric (`rivermill_freshness_seconds`) is of the newest label of every state "
         "taken up, the warm-up included.", "",
-        *results.circumstances(command, sys.executable, _PACKAGES, versions.broker()),
+        *results.circumstances("freshness", _PACKAGES, versions.broker()),
     ]  # fmt: skip
     print("\n" + "\n".join(lines))
     if wanted.write:

@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import logging
 import re
-import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -134,9 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.exit(f"error: {error}")
     if found is None:
         return 130
-    command = f"python -m bench.overhead {shlex.join(sys.argv[1:])}".strip()
     packages = ("aiokafka", "msgspec", "prometheus-client", "structlog")
-    lines = [*told(found, sizes), "", *results.circumstances(command, sys.executable, packages, versions.broker())]
+    lines = [*told(found, sizes), "", *results.circumstances("overhead", packages, versions.broker())]
     say("\n" + "\n".join(lines))
     if wanted.write:
         results.put("overhead", lines)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,11 +40,14 @@ def put(section: str, lines: Iterable[str], path: Path = RESULTS) -> None:
     path.write_text(whole, encoding="utf-8")
 
 
-def circumstances(command: str, python: str, packages: Sequence[str], others: Iterable[str] = ()) -> list[str]:
-    """When, at which commit, on what, with which versions, and by which command.
+def circumstances(
+    program: str, packages: Sequence[str], others: Iterable[str] = (), *, python: str = sys.executable
+) -> list[str]:
+    """When, at which commit, on what, with which versions, and by which command: this program of the benchmarks.
 
     ``packages`` are those that ``python`` finds; ``others`` took part too, each with its version.
     """
+    command = f"python -m bench.{program} {shlex.join(sys.argv[1:])}".strip()
     found = subprocess.run(  # noqa: S603 - a Python of ours, no shell
         [python, "-c", _PRINT_VERSIONS, *packages], capture_output=True, text=True, check=True
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -82,8 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.exit(f"error: {error}")
     if lines is None:
         return 130
-    command = f"python -m bench.scale {shlex.join(sys.argv[1:])}".strip()
-    lines += ["", *results.circumstances(command, sys.executable, ("aiokafka", "msgspec", "river"), versions.broker())]
+    lines += ["", *results.circumstances("scale", ("aiokafka", "msgspec", "river"), versions.broker())]
     say("\n" + "\n".join(lines))
     if wanted.write:
         results.put("scale", lines)

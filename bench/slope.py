@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import shlex
 import sys
 import tempfile
 import time
@@ -113,13 +112,12 @@ def main() -> int:
             sys.exit(f"error: {error}")
     if found is None:
         return 130
-    command = f"python -m bench.slope {shlex.join(sys.argv[1:])}".strip()
     others = versions.broker() if supervisor.broker is not None else []  # one of somebody else's tells no version
     lines = [
         *table(found, options.minutes), "",
         f"{options.minutes:g} minutes at {options.rate:,.0f} events and as many labels a second; "
         "the slope is of the last two thirds.", "",
-        *results.circumstances(command, sys.executable, ("aiokafka", "faust-streaming", "msgspec", "river"), others),
+        *results.circumstances("slope", ("aiokafka", "faust-streaming", "msgspec", "river"), others),
     ]  # fmt: skip
     print("\n".join(lines))
     if options.minutes >= _ENOUGH_MINUTES:

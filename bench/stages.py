@@ -12,8 +12,6 @@ import asyncio
 import json
 import random
 import re
-import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -32,7 +30,6 @@ from services.cli.supervise import Supervisor
 
 STAGES = {"cleaning": ("clean",), "scoring": ("score",), "learner": ("join", "train"), "drift": ("summarise", "detect")}
 
-_COMMAND = f"python -m bench.stages {shlex.join(sys.argv[1:])}".strip()
 _PACKAGES = ("aiokafka", "faust-streaming", "msgspec", "river")
 
 
@@ -89,7 +86,7 @@ async def measure(pipeline: Path, sends: Iterator[Send], speed: float, folder: P
             us = cpu / max(records, 1) * 1e6
             lines.append(f"| {service} | {records:,.0f} | {cpu:.2f} | {us:.1f} | {1e6 / us:,.0f} | {memory:.0f} |")
         others = versions.broker() if supervisor.broker is not None else []  # one of somebody else's tells no version
-        return [*lines, "", *results.circumstances(_COMMAND, sys.executable, _PACKAGES, others)]
+        return [*lines, "", *results.circumstances("stages", _PACKAGES, others)]
     finally:
         await supervisor.stop()
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -265,10 +263,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         lines = asyncio.run(measured(taught, options.swaps, Path(folder)))
     if options.write:
-        command = f"python -m bench.swap {shlex.join(sys.argv[1:])}".strip()
-        results.put(
-            "swap", [*lines, "", *results.circumstances(command, sys.executable, ("msgspec", "numpy", "river"))]
-        )
+        results.put("swap", [*lines, "", *results.circumstances("swap", ("msgspec", "numpy", "river"))])
 
 
 if __name__ == "__main__":

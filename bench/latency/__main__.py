@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import shlex
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -190,12 +189,11 @@ async def run(wanted: argparse.Namespace, folder: Path) -> int:
     if outcome is None:
         return 130
     capacity, found = outcome
-    command = f"python -m bench.latency {shlex.join(sys.argv[1:])}".strip()
     java = [] if session.missing else [kafka_streams.version()]
     lines = [
         *report.goals(found), "", *report.table(found, session.systems), "",
         *report.circumstances(capacity, wanted, session.missing), "",
-        *results.circumstances(command, sys.executable, _PACKAGES, [*versions.broker(), *java]),
+        *results.circumstances("latency", _PACKAGES, [*versions.broker(), *java]),
     ]  # fmt: skip
     say("\n" + "\n".join(lines))
     if wanted.rounds >= _ENOUGH:

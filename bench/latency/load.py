@@ -10,10 +10,11 @@ import json
 import random
 import time
 from array import array
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from math import isnan, nan
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -94,28 +95,37 @@ class Arrivals:
 
 @asynccontextmanager
 async def arriving(settings: Settings, topic: str, partitions: int, count: int) -> AsyncIterator[Arrivals]:
-    """Follow a topic from its beginning while the block runs."""
+    """When each event of a topic arrives, while the block runs."""
     found = Arrivals(count)
+    async with following(settings, topic, partitions, lambda record, now: found.take(record.key, now)):
+        yield found
+
+
+@asynccontextmanager
+async def following(
+    settings: Settings, topic: str, partitions: int, take: Callable[[Any, float], None]
+) -> AsyncIterator[None]:
+    """Follow a topic from its beginning while the block runs: ``take`` has each record, and the time of its arrival."""
     async with clients.reading(settings) as consumer:
         places = [TopicPartition(topic, partition) for partition in range(partitions)]
         consumer.assign(places)
         for place in places:
             consumer.seek(place, 0)
-        task = asyncio.create_task(_follow(consumer, found))
+        task = asyncio.create_task(_follow(consumer, take))
         try:
-            yield found
+            yield
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def _follow(consumer: AIOKafkaConsumer, found: Arrivals) -> None:
+async def _follow(consumer: AIOKafkaConsumer, take: Callable[[Any, float], None]) -> None:
     while True:
         batches = await consumer.getmany(timeout_ms=200)
         now = time.perf_counter()
         for records in batches.values():
             for record in records:
-                found.take(record.key, now)
+                take(record, now)
 
 
 def since(earlier: Sequence[float], later: Sequence[float], first: int) -> Iterator[float]:

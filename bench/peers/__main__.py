@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import logging
 import random
-import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -100,7 +99,6 @@ def say(line: str) -> None:
 
 def told(comparison: Comparison, sizes: Sizes, rounds: int) -> list[str]:
     """The generated part of RESULTS.md."""
-    command = f"python -m bench.peers {shlex.join(sys.argv[1:])}".strip()
     fewer = ", ".join(f"{peer.title} {sizes.of(peer)[1]:,}" for peer in comparison.peers if peer.share < 1)
     return [
         *report.goal_table(comparison.measured, comparison.missing), "",
@@ -110,7 +108,9 @@ def told(comparison: Comparison, sizes: Sizes, rounds: int) -> list[str]:
         f"{sizes.partitions} partitions, one process each.",
         "Every output was compared: each event once, scores equal to 1e-9, all other bytes equal. Other programs on the "
         f"machine took {_others(comparison.measured)} of its cores meanwhile (median of all runs).", "",
-        *results.circumstances(command, str(PEERS_PYTHON), _PACKAGES, [*versions.broker(), *_java(comparison.measured)]),
+        *results.circumstances(
+            "peers", _PACKAGES, [*versions.broker(), *_java(comparison.measured)], python=str(PEERS_PYTHON)
+        ),
     ]  # fmt: skip
 
 

@@ -100,7 +100,7 @@ def test_results_name_what_took_part_beside_python():
     assert re.fullmatch(r"Kafka \d+\.\d+\.\d+", kafka)
     assert re.match(r"Java \d+", java)
     assert kafka_streams.version().removeprefix("Kafka Streams ") == kafka.removeprefix("Kafka ")
-    line = results.circumstances("python -m bench.peers", sys.executable, ("msgspec",), [kafka, java])[-1]
+    line = results.circumstances("peers", ("msgspec",), [kafka, java])[-1]
     assert "msgspec" in line
     assert line.endswith(f", {kafka}, {java}.")
 
