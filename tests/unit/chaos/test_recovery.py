@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import msgspec
 import pytest
 
 from chaos.owners import Owners
 from chaos.recovery import Kill, distribution, distributions, unmeasured
+from tests.unit.answering import pages_at
 
 STAMPS = {("score", 0): [3000, 900], ("score", 1): [950, 1100, 1800]}
 
@@ -58,32 +55,8 @@ def test_what_is_not_measured_is_counted() -> None:
     assert distributions(left_out, STAMPS)["restarted"].count == 1
 
 
-@contextmanager
-def telling(page: bytes) -> Iterator[str]:
-    """A process's metrics page; its URL."""
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(page)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Page)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def page(*lanes: int) -> bytes:
-    return b"".join(b'rivermill_lag_records{input="e",lane="%d",stage="score"} 0.0\n' % lane for lane in lanes)
+def page(*lanes: int) -> str:
+    return "".join(f'rivermill_lag_records{{input="e",lane="{lane}",stage="score"}} 0.0\n' for lane in lanes)
 
 
 def test_whose_lanes_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +70,7 @@ def test_whose_lanes_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.cancel()
 
     monkeypatch.setattr("chaos.owners._FRESH_S", 60.0)
-    with telling(page(0, 1)) as first, telling(page(1, 2)) as second:
+    with pages_at(page(0, 1), page(1, 2)) as (first, second):
         owners = Owners(lambda: {"scoring": first, "scoring-2": second, "scoring-3": "http://127.0.0.1:1"})
         asyncio.run(ask(owners))
     assert owners.of("scoring") == ({("score", 0)}, {("score", 2)}, {("score", 1)}, True)

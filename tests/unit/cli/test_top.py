@@ -7,10 +7,6 @@ import io
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -22,6 +18,7 @@ from services.cli.loopback import free_port
 from services.cli.scrape import Process, Sample, Scraper, _read
 from services.cli.top_view import milliseconds, screen, short
 from services.runtime.metrics import COMMIT_SECONDS
+from tests.unit.answering import pages_at
 from tests.unit.cli.test_live_view import BEFORE, INCIDENT, NOW, STAGES, sample
 from tests.unit.cli.watching import CTRL_C, watched
 from tests.unit.registry.serving import serving
@@ -143,7 +140,7 @@ def test_a_page_that_is_no_metrics_of_ours_leaves_the_others(page: str) -> None:
     good = 'rivermill_lane_records{stage="score",what="predictions"} 7\n'
 
     async def answered() -> Sample:
-        with pages_at([good + page, good]) as (strange, well):
+        with pages_at(good + page, good) as (strange, well):
             scraper = Scraper({"strange": strange, "well": well})
             try:
                 return await scraper.sample()
@@ -153,32 +150,6 @@ def test_a_page_that_is_no_metrics_of_ours_leaves_the_others(page: str) -> None:
     found = asyncio.run(answered())
     assert (found.missing, list(found.processes)) == (["strange"], ["well"])
     assert found.totals["score"] == {"predictions": 7}
-
-
-@contextmanager
-def pages_at(texts: list[str]) -> Iterator[list[str]]:
-    """Base URLs of servers of which each answers everything with one of the texts."""
-    with ExitStack() as stack:
-        urls = []
-        for text in texts:
-            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), answering(text.encode())))
-            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-            stack.callback(server.shutdown)
-            urls.append(f"http://127.0.0.1:{server.server_port}")
-        yield urls
-
-
-def answering(body: bytes) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    return Handler
 
 
 @pytest.mark.parametrize("key", [b"q", CTRL_C], ids=["q", "ctrl-c"])
