@@ -75,6 +75,7 @@ class Inputs:
         if not wanted:
             await asyncio.sleep(wait_ms / 1000)
             return
+        self._consumer.resume(*self._places)
         try:
             fetched = await self._consumer.getmany(*wanted, timeout_ms=wait_ms, max_records=limit)
         except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
@@ -84,6 +85,9 @@ class Inputs:
             ) from error
         for place, records in fetched.items():
             self._buffers[place].extend(records)
+        if fetched and all(self._fetched_up(place) for place in self._places):
+            # fetching ahead would bring the first record that comes, and the others only once that one is dealt with
+            self._consumer.pause(*self._places)
 
     def _take(self, places: Sequence[TopicPartition], limit: int) -> list[Any]:
         if len(places) == 1:
@@ -91,10 +95,18 @@ class Inputs:
             return [buffer.popleft() for _ in range(min(limit, len(buffer)))]
         return merge([self._buffers[place] for place in places], [self._exhausted(place) for place in places], limit)
 
+    @property
+    def caught_up(self) -> bool:
+        """Whether the last fetch left nothing behind, and all that it brought has been handed out."""
+        return all(self._exhausted(place) for place in self._places)
+
     def _exhausted(self, place: TopicPartition) -> bool:
+        return not self._buffers[place] and self._fetched_up(place)
+
+    def _fetched_up(self, place: TopicPartition) -> bool:
         """Whether the last fetch of this partition told that nothing committed lies ahead."""
         stable = self._consumer.last_stable_offset(place)
-        return not self._buffers[place] and stable is not None and stable >= 0 and self._position(place) >= stable
+        return stable is not None and stable >= 0 and self._position(place) >= stable
 
     def _position(self, place: TopicPartition) -> int:
         state = self._consumer._subscription.subscription.assignment.state_value(place)

@@ -28,6 +28,7 @@ _BATCH_BUDGET_S = 0.25
 _LEAST_BATCH = 16
 _TURN_S = 0.005
 """A core works so long at a time: between, the event loop sends what the process's other lanes have ready."""
+_REST_AT_MOST_S = 0.1
 _log = structlog.get_logger()
 
 
@@ -56,6 +57,7 @@ class Lane:
         self._slice = self._limit
         self._group_offsets_at = 0.0
         self._next_at = 0.0
+        self._commit_s = 0.0
         self._gauges = LaneGauges(stage, number)
         self._commit: asyncio.Task[None] | None = None
 
@@ -132,8 +134,10 @@ class Lane:
             self._next_at = time.monotonic() + self.stage.every_ms / 1000
             output = await self._process(driver, batch)
             await self._begin_commit(driver, publisher, inputs, output, batch)
-        if not batch or not self.stage.ahead:
+        if inputs.caught_up or not batch or not self.stage.ahead:
             await self._committed()
+        if batch and inputs.caught_up:
+            self._rest()
         effect = await driver.idle(time.time_ns() // 1_000_000, inputs.positions)
         if effect is None and not batch and self._has_passed(inputs, _PASSED_CHECKPOINT_S):
             effect = Output()
@@ -142,6 +146,10 @@ class Lane:
             await self._committed()
         self._note(inputs, driver.blocked())
         self._gauges.report(driver)
+
+    def _rest(self) -> None:
+        """Let the next batch gather for as long as the last commit took, which is long where everybody commits at once."""
+        self._next_at = max(self._next_at, time.monotonic() + min(self._commit_s, _REST_AT_MOST_S))
 
     def _has_passed(self, inputs: Inputs, since_s: float = 0.0) -> bool:
         """Whether a lane without input has read past markers or aborted records that its checkpoint lies before.
@@ -200,7 +208,8 @@ class Lane:
         async def commit() -> None:
             ends = await publisher.publish(sends, group_offsets)
             driver.committed(ends)
-            self._gauges.committed(sends, time.monotonic() - started, batch)
+            self._commit_s = time.monotonic() - started
+            self._gauges.committed(sends, self._commit_s, batch)
 
         self._commit = asyncio.create_task(commit(), name=f"commit {stage.name}/{self.number}")
 

@@ -65,8 +65,8 @@ class Stage:
     ``counts`` has the partitions of each input topic by its full name, in the order that breaks ties of the Kafka
     timestamp. ``open`` restores a lane. ``partitions`` is the pipeline's N: checkpoints of lane p lie in partition p mod N.
     ``every_ms`` is the least time from one batch to the next: a stage that nobody waits for leaves the broker's
-    transactions to those that are waited for. ``ahead``: the core works on a batch while the last one is being committed;
-    what it does must not depend on how the commit went.
+    transactions to those that are waited for. ``ahead``: where more lies ahead, the core works on a batch while the last one
+    is being committed; what it does must not depend on how the commit went.
     """
 
     service: str

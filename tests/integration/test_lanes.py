@@ -6,10 +6,12 @@ import asyncio
 import json
 import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import RecordsToDelete
 from aiokafka.structs import TopicPartition
 
@@ -89,6 +91,85 @@ def test_a_stage_works_ahead_by_one_batch_if_it_may(broker: str, pipeline_name: 
     during = re.findall("begins(.*?)ends", "".join(steps))
     assert ("works" in during) is ahead
     assert set(during) <= {"", "works"}
+
+
+def test_what_comes_while_a_lane_commits_is_one_batch(broker: str, pipeline_name: str) -> None:
+    """A lane that has caught up does not fetch ahead: that would bring the first record alone, and the others a turn later."""
+    sizes: list[int] = []
+    resting, going_on = asyncio.Event(), asyncio.Event()
+
+    class Held(Driver):
+        def process(self, batch: Sequence[Incoming], now: int) -> Output:
+            sizes.append(len(batch))
+            return super().process(batch, now)
+
+        async def idle(self, now: int, positions: Mapping[str, int]) -> Output | None:
+            if sizes:
+                resting.set()
+                await going_on.wait()
+            return await super().idle(now, positions)
+
+    async def open_lane(lane: int, checkpoint: Checkpoint | None) -> Driver:
+        assert checkpoint is None
+        return Held(Copy(lane, {"in": 0}))
+
+    async def run() -> None:
+        stage = await make_stage(broker, pipeline_name, 1)
+        source, target = f"{pipeline_name}.events.raw", f"{pipeline_name}.events.clean"
+        async with running(replace(stage, open=open_lane)):
+            await produce(broker, source, values(0, 1))
+            await resting.wait()
+            for number in range(1, 6):
+                await produce(broker, source, values(number, 1))
+            going_on.set()
+            await until(lambda: has(broker, target, 6))
+        assert await committed(broker, target) == expected(6)
+
+    asyncio.run(run())
+    assert sizes == [1, 5]
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_lane_that_has_caught_up_rests_as_long_as_its_commit_took(
+    broker: str, pipeline_name: str, ahead: bool
+) -> None:
+    """Up to a tenth of a second, also a stage that may work ahead."""
+    begun: list[float] = []
+    took: list[tuple[float, float]] = []
+
+    class Timed(Driver):
+        def process(self, batch: Sequence[Incoming], now: int) -> Output:
+            begun.append(time.monotonic())
+            return super().process(batch, now)
+
+        def standing(self) -> Standing:
+            took.append((time.monotonic(), 0.0))
+            return super().standing()
+
+        def committed(self, ends: Mapping[Place, int]) -> None:  # noqa: ARG002 - the protocol's
+            if len(took) == 5:
+                time.sleep(0.3)  # a very long commit
+            took[-1] = took[-1][0], time.monotonic()
+
+    async def open_lane(lane: int, checkpoint: Checkpoint | None) -> Driver:
+        assert checkpoint is None
+        return Timed(Copy(lane, {"in": 0}))
+
+    async def run() -> None:
+        stage = await make_stage(broker, pipeline_name, 1, ahead=ahead)
+        source, target = f"{pipeline_name}.events.raw", f"{pipeline_name}.events.clean"
+        async with running(replace(stage, open=open_lane)), AIOKafkaProducer(bootstrap_servers=broker) as producer:
+            for value in values(0, 200):
+                await producer.send_and_wait(source, value, partition=0)
+                await asyncio.sleep(0.002)
+            await until(lambda: has(broker, target, 200))
+
+    asyncio.run(run())
+    rests = [after - ended for after, (_, ended) in zip(begun[1:], took, strict=False)]
+    wanted = [min(ended - began, 0.1) for began, ended in took]
+    assert all(rest > least - 0.002 for rest, least in zip(rests, wanted, strict=False)), (rests, wanted)
+    assert len(begun) > 5
+    assert wanted[4] == 0.1, "no longer, however long a commit takes"
 
 
 @pytest.mark.parametrize("ahead", [False, True])
