@@ -63,7 +63,7 @@ class Chaos:
             folder / "data",
             processes=PROCESSES,
             env=env,
-            service_env=clock.environment(folder / "data"),
+            service_env=clock.environment(folder / "data") if any(act.fault == "clock" for act in acts) else {},
             steady_s=0.0,
         )
         self._owners = Owners(lambda: {k: v for k, v in self._supervisor.endpoints.items() if k != "registry"})
