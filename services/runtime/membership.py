@@ -20,8 +20,8 @@ from services.runtime.transactions import FencedError
 _POLL_S = 1.0
 _FENCED_GRACE_S = 15.0
 _ANSWER_S = 10.0
-_OVERTAKEN_S = 3.0
-"""How long a lane that began before the last assignment and was fenced after it waits for another one."""
+_OVERTAKEN_S = 2 * clients.HEARTBEAT_MS / 1000
+"""How long a fenced lane waits before it is begun once more: by then its other owner has heard what the group decided."""
 _log = structlog.get_logger()
 
 
@@ -50,16 +50,17 @@ class Membership(ConsumerRebalanceListener):
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._wanted: frozenset[int] = frozenset()
         self._fenced_at: dict[int, float] = {}
-        self._generation = 0
-        self._began_in: dict[int, int] = {}
+        self._taken_back: set[int] = set()
+        self._settled = False
         self._ending: set[int] = set()
         self._wake = asyncio.Event()
         self._stopping = False
         self._gauge = metrics.LANES.labels(stage.name)
         self._fenced = metrics.FENCED.labels(stage.name)
 
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Nothing: the coming assignment says which lanes end."""
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - aiokafka's signature
+        """Note that an assignment will come: it says which lanes end."""
+        self._settled = False
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Note the lanes; the run loop starts and stops them (aiokafka swallows what is raised here)."""
@@ -67,7 +68,8 @@ class Membership(ConsumerRebalanceListener):
         self._consumer.pause(*places)
         self._wanted = frozenset(place.partition for place in places)
         self._fenced_at.clear()
-        self._generation += 1
+        self._taken_back.clear()
+        self._settled = True
         self._wake.set()
 
     async def run(self) -> None:
@@ -140,12 +142,11 @@ class Membership(ConsumerRebalanceListener):
         for number in self._wanted - self._tasks.keys() - self._fenced_at.keys():
             lane = Lane(self.stage, number)
             self.lanes[number] = lane
-            self._began_in[number] = self._generation
             self._tasks[number] = asyncio.create_task(lane.run(), name=f"{self.stage.name}/{number}")
         for number, lane in self.lanes.items():
             if number not in self._wanted:
                 self._end(lane, number)
-        self.assigned = self._generation > 0
+        self.assigned = self.assigned or self._settled
         self._gauge.set(len(self.lanes))
         now = time.monotonic()
         for number, at in self._fenced_at.items():
@@ -156,14 +157,16 @@ class Membership(ConsumerRebalanceListener):
                 )
 
     def _take_back(self) -> None:
-        """Let lanes start again that another owner had fenced before the last assignment gave them back.
+        """Begin a lane once more that was fenced although the group gives it to this process.
 
-        A process that stalls loses its lanes; awake again it may be assigned them before each task has noticed.
+        Its other owner had not heard of the assignment yet, or this process had slept through its own loss of the lane. Once
+        for each assignment, and not while another one is on its way: two owners must not fence each other for ever.
         """
         now = time.monotonic()
         for number, at in list(self._fenced_at.items()):
-            if self._began_in[number] < self._generation and now - at > _OVERTAKEN_S:
+            if now - at > _OVERTAKEN_S and number not in self._taken_back and self._settled:
                 del self._fenced_at[number]
+                self._taken_back.add(number)
 
     def _end(self, lane: Lane, number: int) -> None:
         """A lane that works finishes its batch; one that still restores is cancelled."""

@@ -16,9 +16,10 @@ from aiokafka.errors import UnknownError
 
 from schemas.state import Checkpoint
 from services.domain.records import Out
-from services.runtime import checkpoints, clients
+from services.runtime import checkpoints, clients, membership
 from services.runtime.inputs import Inputs
 from services.runtime.lane import Lane
+from services.runtime.membership import LaneLostError, Membership
 from services.runtime.readback import LogTruncatedError
 from services.runtime.stage import Driver, Stage
 from services.runtime.transactions import ExactlyOnce, FencedError
@@ -215,6 +216,28 @@ async def contested(stage: Stage, done: Callable[[], Awaitable[bool]]) -> int:
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(result is None or has_lost(result) for result in results), results
     return sum(isinstance(result, FencedError) for result in results)
+
+
+def test_a_lane_fenced_by_who_does_not_have_it_is_begun_once_more(
+    broker: str, pipeline_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group gives it to this process, which goes on; fenced again, it does not fight for it, and says so."""
+    monkeypatch.setattr(membership, "_FENCED_GRACE_S", 5.0)
+
+    async def run() -> None:
+        stage = await make_stage(broker, pipeline_name, PARTITIONS)
+        source, target = f"{pipeline_name}.events.raw", f"{pipeline_name}.events.clean"
+        task = asyncio.create_task(Membership(stage).run())
+        for written in range(2):
+            await produce(broker, source, values(written, 1))
+            await until(lambda count=written + 1: has(broker, target, count), 15)
+            await (await ExactlyOnce.open(stage.settings, stage.group, 0)).close()
+        await produce(broker, source, values(2, 1))
+        with pytest.raises(LaneLostError, match="lane copy/0 was fenced 5 s ago"):
+            await asyncio.wait_for(task, 30)
+        assert await committed(broker, target) == expected(2)
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(("order", "commits"), [("AABB", 3), ("ABAB", 3), ("ABBA", 1)])
