@@ -58,7 +58,7 @@ def load(candidate: Candidate, plan: Plan, data: bytes) -> Model:
 
 
 def prepare(candidates: Iterable[Candidate]) -> None:
-    """Import what the candidates' models need: it takes seconds, in which an event loop would miss its heartbeats.
+    """Import what the candidates' models need: it takes seconds, and belongs in a thread, beside the lanes.
 
     A factory that cannot be imported is told of where it is used.
     """

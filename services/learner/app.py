@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -36,9 +37,9 @@ def _join(deployment: Deployment, counts: dict[str, int]) -> Stage:
 def _train(deployment: Deployment, counts: dict[str, int], *, refold: bool) -> Stage:
     settings = deployment.settings
     _ = settings.signing_keys  # a learner that cannot sign is told so at its start
-    catalogue.prepare(deployment.spec.model.candidates)
 
     async def open_fold(lane: int, checkpoint: Checkpoint | None) -> Driver:  # noqa: ARG001 - a fold has one lane
+        await asyncio.to_thread(catalogue.prepare, deployment.spec.model.candidates)
         client = RegistryClient(settings.registry_url, token=settings.registry_token, actor="learner")
         cache = SnapshotCache(settings.folder("snapshots", deployment.name), client)
         return await open_train(deployment, client, cache, checkpoint, refold=refold)

@@ -10,7 +10,6 @@ import msgspec
 
 from schemas.codec import encode
 from schemas.state import Checkpoint
-from services.domain import catalogue
 from services.domain.records import Incoming, Output, Standing
 from services.runtime import metrics
 from services.runtime.launch import Deployment
@@ -111,7 +110,6 @@ def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage
     cache = SnapshotCache(settings.folder("snapshots", deployment.name), client)
     follower = Follower(deployment.name, settings.signing_keys, cache)
     loading: list[asyncio.Task[None]] = []
-    catalogue.prepare(spec.model.candidates)
 
     async def open_score(lane: int, checkpoint: Checkpoint | None) -> Driver:
         if not loading:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from services.learner.training import rehearse
 from services.runtime.settings import SettingsError
-from tests.unit.stream import control, spec
+from tests.unit.stream import HEAD, TREE, control, spec
 
 FACTORY = """
 [[model.candidates]]
@@ -31,10 +32,40 @@ def test_a_candidate_that_cannot_be_made_never_gets_into_the_log(place: str) -> 
         rehearse(control(spec(FACTORY.format(place=place))))
 
 
-def test_a_trees_library_is_there_before_the_event_loop_is() -> None:
-    """Importing River takes seconds, in which a group's member would miss its heartbeats: it is done before it joins."""
-    program = (
-        "import sys; from services.domain import catalogue; from services.domain.spec import Candidate; "
-        'catalogue.prepare([Candidate("tree", model="hoeffding_adaptive_tree")]); sys.exit("river.tree" not in sys.modules)'
-    )
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+_START = """
+import asyncio, sys, threading
+from pathlib import Path
+from services.domain.spec import parse
+from services.learner import app as learner
+from services.runtime.launch import Deployment
+from services.runtime.settings import Settings
+from services.scoring import app as scoring
+
+asked = []
+
+class Watch:
+    def find_spec(self, name, *_):
+        if name.startswith("river"):
+            asked.append(threading.current_thread())
+
+sys.meta_path.insert(0, Watch())
+deployment = Deployment(parse(sys.argv[1]), Settings(signing_key=b"0123456789abcdef", data_dir=Path(sys.argv[2])))
+counts = {topic.name: topic.partitions for topic in deployment.table()}
+scoring.wire(deployment, counts)
+stages, _ = learner.wire(deployment, counts, "train")
+assert not asked, "River is imported before anything runs"
+
+async def opened():
+    await (await stages[0].open(0, None)).close()
+
+asyncio.run(opened())
+assert "river.tree" in sys.modules
+assert threading.main_thread() not in asked, "River is imported where the event loop runs"
+"""
+
+
+def test_a_trees_library_is_imported_beside_the_lanes(tmp_path: Path) -> None:
+    """It takes seconds: other lanes need not wait for it, and heartbeats must not. It is there before the fold is opened."""
+    program = [sys.executable, "-c", _START, HEAD.format(task="binary") + TREE, str(tmp_path)]
+    ran = subprocess.run(program, check=False, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
