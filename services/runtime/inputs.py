@@ -29,6 +29,7 @@ class Inputs:
         self._consumer = consumer
         self._places = places
         self._buffers: dict[TopicPartition, deque[Any]] = {place: deque() for place in places}
+        self._before: dict[TopicPartition, int | None] = {}
         self.positions = positions
 
     @classmethod
@@ -63,12 +64,19 @@ class Inputs:
         places = [place for place in self._places if place.topic not in blocked]
         held = any(self._buffers[place] for place in places)
         await self._fill(places, limit, 0 if held else wait_ms)
-        merged = self._take(places, limit)
+        merged = self._take(places, limit, answered=True)
         if not merged and any(self._buffers[place] for place in places):
             await self._fill(places, limit, _HELD_WAIT_MS)
             merged = self._take(places, limit)
         self._advance(merged)
+        if merged and self.caught_up:
+            self._pause()
         return merged
+
+    def _pause(self) -> None:
+        """Fetch nothing ahead: it would be the first record that comes, and the others once that one has been dealt with."""
+        self._consumer.pause(*self._places)
+        self._before = {place: self._consumer.last_poll_timestamp(place) for place in self._places}
 
     async def _fill(self, places: Sequence[TopicPartition], limit: int, wait_ms: int) -> None:
         wanted = [place for place in places if len(self._buffers[place]) < limit]
@@ -85,15 +93,17 @@ class Inputs:
             ) from error
         for place, records in fetched.items():
             self._buffers[place].extend(records)
-        if fetched and all(self._fetched_up(place) for place in self._places):
-            # fetching ahead would bring the first record that comes, and the others only once that one is dealt with
-            self._consumer.pause(*self._places)
 
-    def _take(self, places: Sequence[TopicPartition], limit: int) -> list[Any]:
+    def _take(self, places: Sequence[TopicPartition], limit: int, *, answered: bool = False) -> list[Any]:
+        """``answered``: what an input's last fetch told does not count if it was before the pause: its broker answers soon."""
         if len(places) == 1:
             buffer = self._buffers[places[0]]
             return [buffer.popleft() for _ in range(min(limit, len(buffer)))]
-        return merge([self._buffers[place] for place in places], [self._exhausted(place) for place in places], limit)
+        exhausted = [self._exhausted(place) and (not answered or self._answered(place)) for place in places]
+        return merge([self._buffers[place] for place in places], exhausted, limit)
+
+    def _answered(self, place: TopicPartition) -> bool:
+        return bool(self._consumer.last_poll_timestamp(place) != self._before.get(place, -1))
 
     @property
     def caught_up(self) -> bool:

@@ -148,7 +148,7 @@ def test_a_lane_that_has_caught_up_rests_as_long_as_its_commit_took(
 
         def committed(self, ends: Mapping[Place, int]) -> None:  # noqa: ARG002 - the protocol's
             if len(took) == 5:
-                time.sleep(0.3)  # a very long commit
+                time.sleep(1.0)  # a very long commit
             took[-1] = took[-1][0], time.monotonic()
 
     async def open_lane(lane: int, checkpoint: Checkpoint | None) -> Driver:
@@ -169,7 +169,7 @@ def test_a_lane_that_has_caught_up_rests_as_long_as_its_commit_took(
     wanted = [min(ended - began, 0.1) for began, ended in took]
     assert all(rest > least - 0.002 for rest, least in zip(rests, wanted, strict=False)), (rests, wanted)
     assert len(begun) > 5
-    assert wanted[4] == 0.1, "no longer, however long a commit takes"
+    assert rests[4] < 1.0, "a tenth of a second at most, however long a commit takes"
 
 
 @pytest.mark.parametrize("ahead", [False, True])
