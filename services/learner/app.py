@@ -37,12 +37,15 @@ def _join(deployment: Deployment, counts: dict[str, int]) -> Stage:
 def _train(deployment: Deployment, counts: dict[str, int], *, refold: bool) -> Stage:
     settings = deployment.settings
     _ = settings.signing_keys  # a learner that cannot sign is told so at its start
+    candidates = deployment.spec.model.candidates
+    catalogue.prepare(it for it in candidates if it.factory)  # whoever wrote it may expect the main thread
+    warm = partial(catalogue.prepare, candidates)
 
     async def open_fold(lane: int, checkpoint: Checkpoint | None) -> Driver:  # noqa: ARG001 - a fold has one lane
-        await asyncio.to_thread(catalogue.prepare, deployment.spec.model.candidates)
+        await asyncio.to_thread(warm)
         client = RegistryClient(settings.registry_url, token=settings.registry_token, actor="learner")
         cache = SnapshotCache(settings.folder("snapshots", deployment.name), client)
         return await open_train(deployment, client, cache, checkpoint, refold=refold)
 
     examples = deployment.topic("examples")
-    return deployment.stage("learner", "train", {examples: counts[examples]}, open_fold)
+    return deployment.stage("learner", "train", {examples: counts[examples]}, open_fold, warm=warm)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from math import inf
 
 import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
@@ -22,6 +23,7 @@ _FENCED_GRACE_S = 15.0
 _ANSWER_S = 10.0
 _OVERTAKEN_S = 2 * clients.HEARTBEAT_MS / 1000
 """How long a fenced lane waits before it is begun once more: by then its other owner has heard what the group decided."""
+_AGAIN_S = 60.0
 _log = structlog.get_logger()
 
 
@@ -50,11 +52,12 @@ class Membership(ConsumerRebalanceListener):
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._wanted: frozenset[int] = frozenset()
         self._fenced_at: dict[int, float] = {}
-        self._taken_back: set[int] = set()
+        self._taken_back: dict[int, float] = {}
         self._settled = False
         self._ending: set[int] = set()
         self._wake = asyncio.Event()
         self._stopping = False
+        self._warming: asyncio.Task[None] | None = None
         self._gauge = metrics.LANES.labels(stage.name)
         self._fenced = metrics.FENCED.labels(stage.name)
 
@@ -147,6 +150,8 @@ class Membership(ConsumerRebalanceListener):
             if number not in self._wanted:
                 self._end(lane, number)
         self.assigned = self.assigned or self._settled
+        if self.assigned and self._warming is None and self.stage.warm and all(it.ready for it in self.lanes.values()):
+            self._warming = asyncio.create_task(asyncio.to_thread(self.stage.warm), name=f"{self.stage.name} warms up")
         self._gauge.set(len(self.lanes))
         now = time.monotonic()
         for number, at in self._fenced_at.items():
@@ -159,14 +164,14 @@ class Membership(ConsumerRebalanceListener):
     def _take_back(self) -> None:
         """Begin a lane once more that was fenced although the group gives it to this process.
 
-        Its other owner had not heard of the assignment yet, or this process had slept through its own loss of the lane. Once
-        for each assignment, and not while another one is on its way: two owners must not fence each other for ever.
+        Its other owner had not heard of the assignment yet, or this process had slept through its own loss of the lane. Not
+        while another assignment is on its way, and not twice in a minute: two owners must not fence each other for ever.
         """
         now = time.monotonic()
         for number, at in list(self._fenced_at.items()):
-            if now - at > _OVERTAKEN_S and number not in self._taken_back and self._settled:
+            if self._settled and now - at > _OVERTAKEN_S and now - self._taken_back.get(number, -inf) > _AGAIN_S:
                 del self._fenced_at[number]
-                self._taken_back.add(number)
+                self._taken_back[number] = now
 
     def _end(self, lane: Lane, number: int) -> None:
         """A lane that works finishes its batch; one that still restores is cancelled."""

@@ -66,7 +66,8 @@ class Stage:
     timestamp. ``open`` restores a lane. ``partitions`` is the pipeline's N: checkpoints of lane p lie in partition p mod N.
     ``every_ms`` is the least time from one batch to the next: a stage that nobody waits for leaves the broker's
     transactions to those that are waited for. ``ahead``: where more lies ahead, the core works on a batch while the last one
-    is being committed; what it does must not depend on how the commit went.
+    is being committed; what it does must not depend on how the commit went. ``warm`` runs once, in a thread, when the lanes of
+    the first assignment run, if there are any: it imports what takes seconds, for lanes that come later.
     """
 
     service: str
@@ -80,6 +81,7 @@ class Stage:
     delivery: str = "exactly_once"
     every_ms: int = 0
     ahead: bool = False
+    warm: Callable[[], None] | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:

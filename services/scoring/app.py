@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import msgspec
 
 from schemas.codec import encode
 from schemas.state import Checkpoint
+from services.domain import catalogue
 from services.domain.records import Incoming, Output, Standing
 from services.runtime import metrics
 from services.runtime.launch import Deployment
@@ -110,6 +112,7 @@ def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage
     cache = SnapshotCache(settings.folder("snapshots", deployment.name), client)
     follower = Follower(deployment.name, settings.signing_keys, cache)
     loading: list[asyncio.Task[None]] = []
+    catalogue.prepare(it for it in spec.model.candidates if it.factory)  # whoever wrote it may expect the main thread
 
     async def open_score(lane: int, checkpoint: Checkpoint | None) -> Driver:
         if not loading:
@@ -128,8 +131,9 @@ def wire(deployment: Deployment, counts: dict[str, int]) -> tuple[Sequence[Stage
 
     clean = deployment.topic("events.clean")
     stage = deployment.stage(
-        "scoring", "score", {clean: counts[clean]}, open_score, delivery=settings.delivery, ahead=True
-    )
+        "scoring", "score", {clean: counts[clean]}, open_score, delivery=settings.delivery, ahead=True,
+        warm=partial(catalogue.prepare, spec.model.candidates),
+    )  # fmt: skip
     return [stage], {
         deployment.topic("models"): follower.on_decision,
         deployment.topic("parameters"): follower.on_parameters,
