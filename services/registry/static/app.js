@@ -39,7 +39,7 @@ function aligned(plot) {
 function drawMarks(chart, drawing, colours) {
   const { ctx } = chart;
   const { left, top, width, height } = chart.bbox;
-  const place = (x) => Math.min(Math.max(chart.valToPos(x, "x", true), left), left + width);
+  const place = (x) => Math.round(Math.min(Math.max(chart.valToPos(x, "x", true), left), left + width));
   const inside = (x) => x >= chart.scales.x.min && x <= chart.scales.x.max;
   ctx.save();
   for (const mark of drawing.incidents) {
