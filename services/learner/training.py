@@ -301,7 +301,8 @@ async def restored_fold(deployment: Deployment, cache: SnapshotCache, data: Data
     try:
         for kept in data.snapshots.values():
             blob = await _taken(partial(cache.get, deployment.name, kept.version, kept.sha256))
-            opened.append(snapshot.read(blob, kept.signature, deployment.settings.signing_keys))
+            keys = deployment.settings.signing_keys
+            opened.append(await asyncio.to_thread(snapshot.read, blob, kept.signature, keys))
         return Fold.restored(opened)
     except SignatureError as error:
         raise SettingsError(_ANOTHER_KEY) from error
