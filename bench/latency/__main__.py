@@ -196,14 +196,18 @@ async def run(wanted: argparse.Namespace, folder: Path) -> int:
         *results.circumstances("latency", _PACKAGES, [*versions.broker(), *java]),
     ]  # fmt: skip
     say("\n" + "\n".join(lines))
-    if wanted.rounds >= _ENOUGH:
-        results.put("latency", lines)
-        say(f"\nwritten to {results.RESULTS}")
-    return (
-        1
-        if any(it.lost or (it.repeats and "least" not in name) for (_, name), each in found.items() for it in each)
-        else 0
-    )
+    return finished(found, lines, write=wanted.rounds >= _ENOUGH)
+
+
+def finished(found: report.Rounds, lines: Sequence[str], *, write: bool, path: Path = results.RESULTS) -> int:
+    """Write what was measured, unless a run is broken; the exit status."""
+    if broken := report.broken(found):
+        say("\nnot to be written down, for some runs lost or repeated events:\n" + "\n".join(broken))
+        return 1
+    if write:
+        results.put("latency", lines, path)
+        say(f"\nwritten to {path}")
+    return 0
 
 
 def main() -> int:
