@@ -63,6 +63,7 @@ class Comparison:
         self.peers = peers
         self.missing: dict[str, str] = {}
         self.measured: dict[str, list[Measured | None]] = {peer.name: [] for peer in peers}
+        self.failed: list[report.Failed] = []
         self._rounds = rounds
         self.seed = seed
         self._order = random.Random(seed)  # noqa: S311 - no secret
@@ -87,6 +88,7 @@ class Comparison:
             found = await measure(self.session, peer, f"bench-{peer.name}-{number}")
         except (PeerError, ValueError) as error:
             self.missing[peer.name] = f"failed in round {number + 1}: {error}"
+            self.failed.append(report.Failed(peer, number + 1, str(error)))
             say(f"{told}: {error}")
             return None
         say(f"{told:60} {found.rate:10,.0f} events/s {found.cpu_us:8.1f} µs CPU/event")
@@ -99,15 +101,14 @@ def say(line: str) -> None:
 
 def told(comparison: Comparison, sizes: Sizes, rounds: int) -> list[str]:
     """The generated part of RESULTS.md."""
-    fewer = ", ".join(f"{peer.title} {sizes.of(peer)[1]:,}" for peer in comparison.peers if peer.share < 1)
     return [
         *report.goal_table(comparison.measured, comparison.missing), "",
         *report.table(comparison.peers, comparison.measured, comparison.missing), "",
         f"Medians (and ranges) of {rounds} rounds, each in an order of its own (seed {comparison.seed}); ratios are taken "
-        f"within a round. {sizes.events:,} events after {sizes.warm_up:,} to warm up{fewer and f' ({fewer})'}, "
-        f"{sizes.partitions} partitions, one process each.",
-        "Every output was compared: each event once, scores equal to 1e-9, all other bytes equal. Other programs on the "
-        f"machine took {_others(comparison.measured)} of its cores meanwhile (median of all runs).", "",
+        f"within a round. {report.sizes_told(comparison.peers, sizes)}, {sizes.partitions} partitions, one process each.",
+        *report.failures(comparison.failed),
+        f"{report.compared(comparison.failed)} Other programs on the machine took {_others(comparison.measured)} of its "
+        "cores meanwhile (median of all runs).", "",
         *results.circumstances(
             "peers", _PACKAGES, [*versions.broker(), *_java(comparison.measured)], python=str(PEERS_PYTHON)
         ),
@@ -132,12 +133,15 @@ async def compare(wanted: argparse.Namespace, folder: Path) -> int:
         return 130
     lines = told(comparison, sizes, wanted.rounds)
     say("\n" + "\n".join(lines))
-    if wanted.write or (wanted.rounds >= _ENOUGH and not wanted.only):
+    asked = wanted.write or (wanted.rounds >= _ENOUGH and not wanted.only)
+    if asked and report.may_be_written(comparison.failed):
         results.put("peers", lines)
         rates, cpus = report.bars(peers, comparison.measured)
         CHART.write_text(chart.bars([("Events a second", rates), ("CPU µs an event", cpus)]), encoding="utf-8")
         say(f"\nwritten to {results.RESULTS.relative_to(ROOT)} and {CHART.relative_to(ROOT)}")
-    return 0 if comparison.measured.get(OURS.name) != [None] * wanted.rounds else 1
+    elif asked:
+        say("\nnot to be written down: a round of Rivermill itself failed")
+    return 1 if comparison.failed else 0
 
 
 def main() -> int:

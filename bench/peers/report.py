@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from bench import goals
 from bench.chart import Bar
@@ -17,6 +18,7 @@ from bench.peers.catalogue import (
     QUIX,
     Peer,
 )
+from bench.peers.session import Sizes
 
 GOALS = (
     Goal("a plain Faust agent", OURS.name, FAUST.name, "rate", 40.0),
@@ -27,6 +29,14 @@ GOALS = (
     Goal("its own at-least-once mode", OURS.name, OURS_AT_LEAST_ONCE.name, "cpu", 1.2),
 )
 _TEN = 10
+
+
+class Failed(NamedTuple):
+    """A round in which a system ended, stalled, or wrote something else than it should."""
+
+    peer: Peer
+    round: int
+    why: str
 
 
 def goal_table(rounds: Rounds, missing: Mapping[str, str], asked: Sequence[Goal] = GOALS) -> list[str]:
@@ -65,6 +75,39 @@ def table(peers: Sequence[Peer], rounds: Rounds, missing: Mapping[str, str]) -> 
             f"| {_range(broker) if peer is not IN_MEMORY else ''} |"
         )
     return lines
+
+
+def sizes_told(peers: Sequence[Peer], sizes: Sizes) -> str:
+    """How many events are measured after how many others; each system that is given something else is named."""
+    usual = sizes.warm_up, sizes.events
+    others = [
+        f"{peer.title}, {peer.delivery}: {measured:,} after {before:,}"
+        for peer in peers
+        for before, measured in [sizes.of(peer)]
+        if (before, measured) != usual
+    ]
+    return f"{sizes.events:,} events after {sizes.warm_up:,} to warm up" + (f" ({'; '.join(others)})" if others else "")
+
+
+def failures(failed: Sequence[Failed]) -> list[str]:
+    """Which rounds of which system are in no figure, and why."""
+    if not failed:
+        return []
+    told = "; ".join(
+        f"{it.peer.title}, {it.peer.delivery}, in round {it.round} ({' '.join(it.why.split())})" for it in failed
+    )
+    return [f"**Failed**, and in no figure here: {told}."]
+
+
+def compared(failed: Sequence[Failed]) -> str:
+    """What the check of the outputs says of the figures."""
+    what = "Every output that is in a figure was compared and equal" if failed else "Every output was compared"
+    return f"{what}: each event once, scores equal to 1e-9, all other bytes equal."
+
+
+def may_be_written(failed: Sequence[Failed]) -> bool:
+    """Not when a round of Rivermill's own failed: it is in every ratio, or a system that the goals are about."""
+    return not any(it.peer.module == OURS.module for it in failed)
 
 
 def bars(peers: Sequence[Peer], rounds: Rounds) -> tuple[list[Bar], list[Bar]]:

@@ -9,11 +9,13 @@ from types import SimpleNamespace
 import pytest
 
 from bench import ten
-from bench.peers.catalogue import PEERS
+from bench.peers import report
+from bench.peers.catalogue import KAFKA_STREAMS, OURS, OURS_AT_LEAST_ONCE, PEERS, QUIX
 from bench.peers.check import check
 from bench.peers.job import job
 from bench.peers.report import GOALS
 from bench.peers.rivermill import VERSION, exported
+from bench.peers.session import Sizes
 from services.domain import snapshot
 from services.domain.served import Live, assemble
 from services.domain.spec import parse, spec_hash
@@ -100,3 +102,33 @@ def test_goals_are_about_systems_that_are_measured():
     """Both sides of each goal are in the catalogue."""
     names = {peer.name for peer in PEERS}
     assert {name for goal in GOALS for name in (goal.ours, goal.theirs)} <= names
+
+
+def test_who_is_given_fewer_events_or_more_to_warm_up_is_named():
+    """With how many are measured after how many, as they are measured: slow ones, and the one with a JIT compiler."""
+    told = report.sizes_told(PEERS, Sizes(100_000, 300_000, 4))
+    assert told == (
+        "300,000 events after 100,000 to warm up (Faust agent, at least once: 21,000 after 10,000; Faust agent, "
+        "take(1000), at least once: 21,000 after 10,000; Kafka Streams (Java), copying only, exactly once: 100,000 after "
+        "300,000)"
+    )
+    assert report.sizes_told([OURS], Sizes(10, 20, 1)) == "20 events after 10 to warm up"
+
+
+def test_a_failed_round_is_named_and_no_output_is_called_compared_that_was_not_equal():
+    """The system, its delivery, the round and the reason."""
+    assert report.failures([]) == []
+    assert report.compared([]).startswith("Every output was compared:")
+    failed = [report.Failed(QUIX, 2, "1 altered"), report.Failed(KAFKA_STREAMS, 5, "it\nended")]
+    assert report.failures(failed) == [
+        "**Failed**, and in no figure here: Quix Streams, exactly once, in round 2 (1 altered); Kafka Streams (Java), "
+        "copying only, exactly once, in round 5 (it ended)."
+    ]
+    assert report.compared(failed).startswith("Every output that is in a figure was compared and equal:")
+
+
+@pytest.mark.parametrize(("peer", "may"), [(OURS, False), (OURS_AT_LEAST_ONCE, False), (QUIX, True)])
+def test_nothing_is_written_when_a_round_of_ours_failed(peer, may):
+    """Others are left out and named."""
+    assert report.may_be_written([]) is True
+    assert report.may_be_written([report.Failed(QUIX, 1, ""), report.Failed(peer, 3, "1 altered")]) is may
