@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import awaited, cores, goals
+from bench import awaited, cores, goals, swap
 from services.learner.core.values import MOST_IN_MEMORY
 
 
@@ -24,6 +24,14 @@ def test_cleaning_is_held_against_its_floor_by_workload():
 def test_a_time_may_be_as_long_as_its_bound(found, told):
     """And how far it is from it is a share of the bound."""
     assert goals.at_most(found, 1.0) == told
+
+
+def test_the_longest_pause_of_all_swaps_is_held_against_the_goal():
+    """Not the median, which stands beside it; a turn without a swap is no pause, and a model without a goal no verdict."""
+    found = [swap.Swap(20.0, 1.0, 0.5), swap.Swap(30.0, 1.25, 2.5), swap.Swap(40.0, 3.5, 0.75)]
+    told = "| forest | 21 | 30.0 | 0.50 | 0.75 | 3.00 |"
+    assert swap.row("forest", 21_000, 0.5, found, 2.0) == f"{told} ≤ 2 | **missed** by 50 % | 0.25 | 2.00 |"
+    assert swap.row("forest", 21_000, 0.5, found, None) == f"{told} |  | 0.25 | 2.00 |"
 
 
 @pytest.mark.parametrize(
