@@ -21,7 +21,7 @@ def commit(root: Path = ROOT) -> str:
         return "an unknown commit (this is no git checkout)"
     changed = _told([git, "-C", str(root), "status", "--porcelain", "--", ".", *_NOT_RUN]).splitlines()
     files = f"{len(changed)} file{'s' if len(changed) != 1 else ''}"
-    return f"{told}, {f'with {files} changed since' if changed else 'nothing changed since'}"
+    return f"{told}, in {f'a checkout with {files} changed' if changed else 'a clean checkout'}"
 
 
 def broker() -> list[str]:

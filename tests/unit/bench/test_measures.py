@@ -89,9 +89,9 @@ def test_results_name_the_commit_and_whether_files_were_changed(tmp_path):
     git("add", ".")
     git("commit", "--message", "first")
     (tmp_path / "RESULTS.md").write_text("new")
-    assert re.fullmatch(r"[0-9a-f]{7,}, nothing changed since", versions.commit(tmp_path))
+    assert re.fullmatch(r"[0-9a-f]{7,}, in a clean checkout", versions.commit(tmp_path))
     (tmp_path / "hot.py").write_text("")
-    assert versions.commit(tmp_path).endswith(", with 1 file changed since")
+    assert versions.commit(tmp_path).endswith(", in a checkout with 1 file changed")
 
 
 def test_results_name_what_took_part_beside_python():
