@@ -3,25 +3,25 @@
 Replays flights through the whole pipeline in one process, keeps what each stage read, and feeds it to each core again,
 in batches as a busy lane gets them; the best of several runs counts. Scoring and training are measured by model, cleaning
 with tidy and with soiled records and beside decoding and encoding alone, scoring by the number of features, the join with
-its predictions in memory and on disk, and the join's memory by the number of labels it awaits.
+its predictions in memory and on disk, and the join's memory by the number of labels it awaits. The memory of a row is what
+one core adds to a process of its own from before it is made until it has processed all records, which come as a consumer hands them over.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from bench import awaited, results, ten
 from bench.goals import Goal
 from bench.latency.load import raw_events
+from bench.row import Row, measured
 from schemas.codec import encode
 from schemas.examples import Control
 from services.cleaning.core.clean import Clean, Inputs
@@ -29,7 +29,7 @@ from services.cli import backtest_input
 from services.cli.offline import Offline, Raw, Record
 from services.domain import snapshot
 from services.domain.catalogue import is_linear
-from services.domain.served import Part, Served
+from services.domain.served import Served
 from services.domain.spec import Spec, canonical, parse, spec_hash
 from services.drift.core.detect import Detect
 from services.drift.core.summarise import Summarise
@@ -39,8 +39,7 @@ from services.runtime import interpreter
 from services.scoring.core import Score
 
 _FLIGHTS = Path(__file__).parents[1] / "examples" / "flights"
-_BATCH = 1000
-_NOW = 2**42  # later than every record: the clock of a replay is in the events
+_KEY = b"a key for the benchmark"
 _DIRT = 0.05
 _TREES_SHARE = 10
 """Trees are measured on so much less: they cost so much more."""
@@ -48,15 +47,6 @@ _FEATURES = (10, 50, 200)
 _TEN, _FLOWN = "ten numbers", "flights"
 _TIDY, _FLOOR = "{}, tidy", "{}: decode and encode alone"
 CLEANING = Goal("decode and encode alone", _TIDY, _FLOOR, "cpu", 2.5)
-
-
-class Row(NamedTuple):
-    """A line of the table."""
-
-    stage: str
-    what: str
-    records: int
-    us: float
 
 
 class Log:
@@ -74,34 +64,17 @@ class Log:
             pass
         offline.close()
         self.spec = offline.spec
-        self.parts = offline.fold.parts(offline.train.versions)
+        self.blobs = {taken.candidate: taken.blob for taken in offline.fold.snapshots()}
 
     def of(self, *streams: str) -> list[Record]:
         """The records of these streams as they came."""
         return [record for stream, record in self._streams if stream in streams]
 
 
-def best(
-    make: Callable[[], Any], records: Sequence[Any], runs: int, after: Callable[[Any], None] | None = None
-) -> float:
-    """CPU microseconds a record: the best run of a fresh core over all records, batch by batch."""
-    fastest = float("inf")
-    for _ in range(runs):
-        core = make()
-        gc.collect()
-        began = time.process_time()
-        for start in range(0, len(records), _BATCH):
-            core.process(records[start : start + _BATCH], _NOW)
-            if after:
-                after(core)
-        fastest = min(fastest, time.process_time() - began)
-    return fastest / len(records) * 1e6
-
-
 def cleaner(spec: Spec) -> Callable[[], Clean]:
     name = spec.pipeline.name
     inputs = Inputs(events=f"{name}.events.raw", labels=f"{name}.labels.raw", rekeyed=f"{name}.rekeyed")
-    return lambda: Clean(spec, 0, 1, inputs)
+    return partial(Clean, spec, 0, 1, inputs)
 
 
 class Floor:
@@ -129,26 +102,25 @@ def cleaning(spec: Spec, days: int, runs: int) -> Iterator[Row]:
     """Tidy, soiled, and the floor; events alone, so that all three do the same."""
     tidy = [it for it in Log(spec, raws(days, 0.0)).raw if it.topic.endswith("events.raw")]
     soiled = [it for it in Log(spec, raws(days, _DIRT)).raw if it.topic.endswith("events.raw")]
-    yield Row("cleaning", _FLOOR.format(_FLOWN), len(tidy), best(lambda: Floor(spec), tidy, runs))
-    yield Row("cleaning", _TIDY.format(_FLOWN), len(tidy), best(cleaner(spec), tidy, runs))
-    yield Row("cleaning", f"{_FLOWN}, {_DIRT:.0%} soiled", len(soiled), best(cleaner(spec), soiled, runs))
+    yield measured("cleaning", _FLOOR.format(_FLOWN), partial(Floor, spec), tidy, runs)
+    yield measured("cleaning", _TIDY.format(_FLOWN), cleaner(spec), tidy, runs)
+    yield measured("cleaning", f"{_FLOWN}, {_DIRT:.0%} soiled", cleaner(spec), soiled, runs)
 
 
 def plain_cleaning(count: int, runs: int) -> Iterator[Row]:
     """Ten numbers that are as they should be, and the floor of that."""
     spec = parse(ten.pipeline("ten", 1))
     read = [Record("ten.events.raw", 0, offset, 0, id_, value) for offset, (id_, value) in enumerate(raw_events(count))]
-    yield Row("cleaning", _FLOOR.format(_TEN), count, best(lambda: Floor(spec), read, runs))
-    yield Row("cleaning", _TIDY.format(_TEN), count, best(cleaner(spec), read, runs))
+    yield measured("cleaning", _FLOOR.format(_TEN), partial(Floor, spec), read, runs)
+    yield measured("cleaning", _TIDY.format(_TEN), cleaner(spec), read, runs)
 
 
-def scorer(part: Part, *, binary: bool = True) -> Callable[[], Score]:
-    def made() -> Score:
-        core = Score(0, 1, binary=binary)
-        core.serve(Served(part, [], part.encodings, part.ref.examples_offset))
-        return core
-
-    return made
+def scorer(blob: bytes) -> Score:
+    """Scoring that has taken up this snapshot."""
+    part = snapshot.read(blob, snapshot.sign(blob, _KEY), (_KEY,)).part(1)
+    core = Score(0, 1, binary=True)
+    core.serve(Served(part, [], part.encodings, part.ref.examples_offset))
+    return core
 
 
 def alone(log: Log, name: str) -> tuple[Spec, Callable[[], Train]]:
@@ -163,12 +135,12 @@ def by_model(log: Log, runs: int) -> Iterator[Row]:
     events, examples = log.of("events.clean"), log.of("examples")[1:]
     for candidate in log.spec.model.candidates:
         what = f"{candidate.model}, {candidate.optimizer}" if is_linear(candidate) else str(candidate.model)
-        yield Row("scoring", what, len(events), best(scorer(log.parts[candidate.name]), events, runs))
+        yield measured("scoring", what, partial(scorer, log.blobs[candidate.name]), events, runs)
         spec, make = alone(log, candidate.name)
         control = Control("018f0000-0000-7000-8000-000000000000", spec_hash(spec), canonical(spec))
         first = Record(f"{spec.pipeline.name}.examples", 0, 0, 0, b"control", encode(control))
         rest = [msgspec.structs.replace(it, offset=number) for number, it in enumerate(examples, 1)]
-        yield Row("train", what, len(rest), best(make, [first, *rest], runs))
+        yield measured("train", what, make, [first, *rest], runs)
 
 
 def others(log: Log, runs: int) -> Iterator[Row]:
@@ -178,15 +150,12 @@ def others(log: Log, runs: int) -> Iterator[Row]:
     read = log.of("predictions", "labels.clean")
     with TemporaryDirectory() as folder:
         for what, most in (("predictions in memory", len(read)), ("predictions on disk", 0)):
-            yield Row(
-                "join", what, len(read), best(partial(awaited.joiner, spec, topics, folder, most), read, runs, _expire)
-            )
+            make = partial(awaited.joiner, spec, topics, folder, most)
+            yield measured("join", what, make, read, runs, after=_expire)
     read = log.of("predictions", "examples")
-    yield Row(
-        "summarise", "", len(read), best(lambda: Summarise(spec, 0, 1, topics[0], f"{name}.examples"), read, runs)
-    )
+    yield measured("summarise", "", partial(Summarise, spec, 0, 1, topics[0], f"{name}.examples"), read, runs)
     read = log.of("summaries")
-    yield Row("detect", "", len(read), best(lambda: Detect(spec), read, runs))
+    yield measured("detect", "", partial(Detect, spec), read, runs)
 
 
 def _expire(core: Join) -> None:
@@ -200,11 +169,9 @@ def by_features(events: int, runs: int) -> Iterator[Row]:
         numbers = ten.names(count)
         spec = parse(ten.pipeline("ten", 1, numbers))
         blob = ten.trained(spec, examples=1000)
-        key = b"a key for the benchmark"
-        part = snapshot.read(blob, snapshot.sign(blob, key), (key,)).part(1)
         made = ten.clean_events(events, spec_hash(spec), numbers=numbers)
         records = [Record("ten.events.clean", 0, offset, 0, id_, value) for offset, (id_, value) in enumerate(made)]
-        yield Row("scoring", f"logistic_regression, {count} numbers", len(records), best(scorer(part), records, runs))
+        yield measured("scoring", f"logistic_regression, {count} numbers", partial(scorer, blob), records, runs)
 
 
 def raws(days: int, dirt: float) -> list[Raw]:
@@ -213,12 +180,15 @@ def raws(days: int, dirt: float) -> list[Raw]:
 
 def tables(options: argparse.Namespace) -> list[str]:
     """All of it, as Markdown; each line is printed as it comes."""
-    lines = ["| stage | | records | CPU µs a record | records a second and core |", "|---|---|---|---|---|"]
+    lines = [
+        "| stage | | records | CPU µs a record | records a second and core | memory, MB |",
+        "|---|---|---|---|---|---|",
+    ]
     print("\n".join(lines))
     found = {}
     for row in rows(options):
         found[row.what] = row.us
-        line = f"| {row.stage} | {row.what} | {row.records:,} | {row.us:.1f} | {1e6 / row.us:,.0f} |"
+        line = f"| {row.stage} | {row.what} | {row.records:,} | {row.us:.1f} | {1e6 / row.us:,.0f} | {row.memory:.1f} |"
         print(line, flush=True)
         lines.append(line)
     goals = cleaning_goals(found)
