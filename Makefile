@@ -10,7 +10,11 @@ ARGS ?=
 WHAT ?= peers
 ROUNDS ?= $(if $(filter peers,$(WHAT)),1)
 BENCHES := peers stages cores scale latency freshness overhead swap slope breakdown
-BESIDE_PEERS := peers scale overhead breakdown
+BESIDE_PEERS := all peers scale overhead breakdown
+IN_ROUNDS := peers scale latency overhead
+WRITE_peers := --rounds 5
+WRITE_latency := --rounds 3
+WRITE_slope := --minutes 20
 
 .DEFAULT_GOAL := help
 .PHONY: help demo chaos fuzz test check lint unit bench up format venv requirements clean
@@ -52,9 +56,17 @@ lint: venv ## Lint, types, layers and generated files
 unit: venv ## Run the unit tests alone: no broker, and no other server that is a process of its own
 	@$(BIN)/python -m pytest -n 2 tests/unit -m "not server" $(ARGS)
 
-bench: venv $(if $(filter $(BESIDE_PEERS),$(WHAT)),$(VENV)-bench/.locked) ## Measure scoring beside its peers (ROUNDS=5 writes it down); the rest: WHAT=cores, latency, ... (bench/RESULTS.md)
-	@$(if $(filter $(BENCHES),$(WHAT)),$(BIN)/python -m bench.$(WHAT) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS),\
-		echo "error: WHAT is one of: $(BENCHES)" >&2; exit 1)
+bench: venv $(if $(filter $(BESIDE_PEERS),$(WHAT)),$(VENV)-bench/.locked) ## Measure scoring beside its peers (ROUNDS=5 writes it down); WHAT=cores, latency, ... another part, WHAT=all writes all (bench/RESULTS.md)
+ifeq ($(WHAT),all)
+	@$(if $(ROUNDS)$(ARGS),echo "error: WHAT=all takes no ROUNDS and no ARGS: every part is measured as it is written down" >&2; exit 1)
+	@failed=; $(foreach each,$(BENCHES),echo "bench.$(each)"; \
+		$(BIN)/python -m bench.$(each) $(or $(WRITE_$(each)),--write) || { test $$? -ne 130 || exit 130; failed="$$failed $(each)"; };) \
+		test -z "$$failed" || { echo "error: not all is as it should be:$$failed" >&2; exit 1; }
+else
+	@$(if $(filter $(BENCHES),$(WHAT)),,echo "error: WHAT is one of: all $(BENCHES)" >&2; exit 1)
+	@$(if $(and $(ROUNDS),$(filter-out $(IN_ROUNDS),$(WHAT))),echo "error: ROUNDS is for: $(IN_ROUNDS)" >&2; exit 1)
+	@$(BIN)/python -m bench.$(WHAT) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+endif
 
 up: ## Build the image and run everything in containers: docs/deploying.md (needs Docker, nothing else)
 	@sh deploy/compose/secrets.sh
