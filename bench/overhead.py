@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 
 from bench import results, versions
-from bench.goals import Goal, Rounds, cpu, ratios
+from bench.goals import Goal, Rounds, Spread, cpu, ratios
 from bench.peers import report
 from bench.peers.catalogue import OURS, Peer
 from bench.peers.measure import measure
@@ -110,8 +110,20 @@ def told(found: Rounds, sizes: Sizes) -> list[str]:
     if by_itself is not None:
         lines += [
             f"The silent service against itself, one round and the next: {by_itself.low:.2f}× to {by_itself.high:.2f}×."
+            + noise(by_itself)
         ]
     return lines
+
+
+def noise(by_itself: Spread) -> str:
+    """Whether what makes no difference moves by more than the goal allows a difference to be."""
+    margin, most = GOAL.bound - 1, max(by_itself.high - 1, 1 - by_itself.low)
+    if most <= margin:
+        return ""
+    return (
+        f" **The noise exceeds the goal's margin**: up to {most:.1%} from one round to the next without any difference, "
+        f"where the goal allows {margin:.0%}; the verdict is of the median alone."
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.goals import Spread
+from bench.overhead import noise
+
 ROOT = Path(__file__).parents[3]
 SERVICE = """
 import sys
@@ -39,3 +42,14 @@ def test_a_silent_service_counts_nothing_and_logs_nothing(tmp_path, through, cou
     assert counted == str(counts)
     assert arguments.strip() == "['--pipeline', 'x']"
     assert bool(done.stderr) is counts
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [(0.94, 1.02, "up to 6.0%"), (0.99, 1.09, "up to 9.0%"), (0.971, 1.029, ""), (0.99, 1.031, "up to 3.1%")],
+)
+def test_noise_beyond_the_goals_margin_is_told(low, high, told):
+    """On either side of one: then a verdict near the bound says little."""
+    found = noise(Spread(1.0, low, high))
+    assert (f"The noise exceeds the goal's margin**: {told} from one round to the next" in found) is bool(told)
+    assert bool(found) is bool(told)
