@@ -98,7 +98,8 @@ def distributions(kills: Iterable[Kill], by_lane: Mapping[Lane, Sequence[int]]) 
         times[f"{kill.how}, whatever else went on"] += took
         if kill.alone:
             times[kill.how] += took
-            times["pause"] += [pause(kill, at.get(lane, ())) for lane in kill.healthy if lane[0] not in UNHURRIED]
+            silent = [pause(kill, at.get(lane, ())) for lane in kill.healthy if lane[0] not in UNHURRIED]
+            times["pause"] += [longest for longest in silent if longest is not None]
     found = {
         name: distribution(each, GOALS_MS.get(name), PAUSE_MS if name == "pause" else WORST_MS)
         for name, each in sorted(times.items())
@@ -119,6 +120,9 @@ def unmeasured(kills: Iterable[Kill], by_lane: Mapping[Lane, Sequence[int]]) -> 
             lanes = (lane for lane in kill.lanes if lane[0] not in SPARSE)
             missing = sum(recovery(kill, sorted(by_lane.get(lane, ()))) is None for lane in lanes)
             found["lanes without a checkpoint after the kill"] += missing
+            healthy = (lane for lane in kill.healthy if kill.alone and lane[0] not in UNHURRIED)
+            missing = sum(pause(kill, sorted(by_lane.get(lane, ()))) is None for lane in healthy)
+            found["healthy lanes without a checkpoint before the kill or after its seconds"] += missing
     return dict(+found)
 
 
@@ -128,9 +132,13 @@ def recovery(kill: Kill, stamps: Sequence[int]) -> int | None:
     return stamps[after] - kill.at_ms if after < len(stamps) else None
 
 
-def pause(kill: Kill, stamps: Sequence[int]) -> int:
-    """The longest silence of a lane in the seconds after the kill."""
-    first = max(0, bisect_right(stamps, kill.at_ms) - 1)
-    last = bisect_right(stamps, kill.at_ms + _PAUSE_WITHIN_MS) + 1
-    window = stamps[first:last]
-    return max((later - earlier for earlier, later in pairwise(window)), default=0)
+def pause(kill: Kill, stamps: Sequence[int]) -> int | None:
+    """The longest silence of a lane that began before the end of the seconds after the kill.
+
+    None when it does not end, or nothing tells when it began.
+    """
+    first = bisect_right(stamps, kill.at_ms) - 1
+    last = bisect_right(stamps, kill.at_ms + _PAUSE_WITHIN_MS)
+    if first < 0 or last == len(stamps):
+        return None
+    return max(later - earlier for earlier, later in pairwise(stamps[first : last + 1]))

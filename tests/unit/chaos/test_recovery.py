@@ -11,7 +11,8 @@ from chaos.owners import Owners
 from chaos.recovery import Kill, distribution, distributions, unmeasured
 from tests.unit.answering import pages_at
 
-STAMPS = {("score", 0): [3000, 900], ("score", 1): [950, 1100, 1800]}
+LATER = range(2300, 7000, 500)
+STAMPS = {("score", 0): [3000, 900], ("score", 1): [950, 1100, 1800, *LATER]}
 
 
 def kill(*, alone: bool = True) -> Kill:
@@ -41,7 +42,7 @@ def test_a_goal_is_met_by_median_and_worst(times: list[int], met: bool) -> None:
 
 
 def test_what_is_not_measured_is_counted() -> None:
-    """A lane that never came back, one that two claimed, a process whose lanes nobody knew, one whose clock was wrong."""
+    """Lanes that never came back or fell silent, one that two claimed, a process whose lanes nobody knew, one whose clock was wrong."""
     left_out = [
         msgspec.structs.replace(kill(), at_ms=9000),
         msgspec.structs.replace(kill(), contested=frozenset({("score", 2), ("score", 3)})),
@@ -51,8 +52,26 @@ def test_what_is_not_measured_is_counted() -> None:
     assert unmeasured(left_out, STAMPS) == {
         "lanes without a checkpoint after the kill": 1, "lanes that two processes claimed": 2,
         "kills of processes that had not told their lanes": 1, "kills while a clock was wrong": 1,
+        "healthy lanes without a checkpoint before the kill or after its seconds": 1,
     }  # fmt: skip
     assert distributions(left_out, STAMPS)["restarted"].count == 1
+
+
+@pytest.mark.parametrize(
+    "stamps", [[], [950], [950, 1100, 1800], [*LATER]], ids=["none", "none after", "soon none", "none before"]
+)
+def test_a_healthy_lane_that_falls_silent_for_ever_has_no_short_pause(stamps: list[int]) -> None:
+    """How long a silence lasts that does not end, or that began nobody knows when, is not known: the lane is left out, and told."""
+    by_lane = STAMPS | {("score", 1): stamps}
+    assert "pause" not in distributions([kill()], by_lane)
+    silent = "healthy lanes without a checkpoint before the kill or after its seconds"
+    assert unmeasured([kill(), kill(alone=False)], by_lane) == {silent: 1}
+
+
+def test_a_silence_that_begins_in_the_seconds_after_the_kill_counts_to_its_end() -> None:
+    """A lane that stops four seconds after the kill and goes on after twenty was silent for sixteen."""
+    stamps = [*range(900, 5100, 100), 21_000]
+    assert distributions([kill()], STAMPS | {("score", 1): stamps})["pause"].worst == 16_000
 
 
 def page(*lanes: int) -> str:
