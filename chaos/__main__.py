@@ -38,6 +38,7 @@ _EPILOG = "\n".join(
         "  python -m chaos --seed 7                  the same script and the same plan as the last --seed 7 here",
         "  python -m chaos --kills 300 --json r.json until 300 processes were killed",
         "  python -m chaos --faults kill,broker      these faults alone",
+        "  python -m chaos --apart --kills 20        each fault alone: what a recovery takes undisturbed",
         "",
         "Script and plan follow from the seed and the options, and the faults' order counts; a run prints the whole",
         "command that gives both again. At which record a fault strikes is the machine's affair.",
@@ -62,7 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.kills and "kill" not in faults:
         parser().error("--kills needs the fault kill among --faults")
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
-    acts = plan(seed, faults=faults, duration_s=options.duration, kills=options.kills, gap_s=options.gap)
+    acts = plan(
+        seed,
+        faults=faults,
+        duration_s=options.duration,
+        kills=options.kills,
+        gap_s=options.gap,
+        apart=options.apart,
+    )
     if not acts:
         parser().error(f"no fault fits into --duration {options.duration:g} with --gap {options.gap:g}")
     print(f"seed {seed}: {len(acts)} acts in {acts[-1].at:.0f} s; replay with:\n  {replay(options, seed, faults)}")
@@ -86,8 +94,8 @@ def replay(options: argparse.Namespace, seed: int, faults: Sequence[str]) -> str
     """The command that gives this script and this plan on any machine: every option that decides them, spelled out."""
     until = f"--kills {options.kills}" if options.kills else f"--duration {options.duration!r}"
     return (
-        f"python -m chaos --seed {seed} {until} --gap {options.gap!r} --events {options.events!r} "
-        f"--faults {','.join(faults)}"
+        f"python -m chaos --seed {seed} {until} --gap {options.gap!r}{' --apart' if options.apart else ''} "
+        f"--events {options.events!r} --faults {','.join(faults)}"
     )
 
 
@@ -139,6 +147,11 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--kills", type=int, default=0, metavar="N", help="go on until the N-th kill -9 instead")
     options.add_argument(
         "--gap", type=float, default=4.0, metavar="S", help="between faults on average, default %(default)s"
+    )
+    options.add_argument(
+        "--apart",
+        action="store_true",
+        help="each fault alone: the next one comes --gap after all is back and a calm of 5 to 10 s has passed",
     )
     options.add_argument("--events", type=float, default=250.0, metavar="RATE", help="a second, default %(default)s")
     options.add_argument(

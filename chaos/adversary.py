@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from chaos.recovery import CALM_MS
 from chaos.script import CANDIDATES
 
 SERVICES = ("cleaning", "scoring", "learner", "drift")
@@ -42,13 +43,17 @@ FAULTS = {
     "promote": Kind(1, CANDIDATES, (0, 0), "an operator's decision: this candidate is champion from now on"),
     "pin": Kind(1, CANDIDATES, (0, 0), "an operator's decision: its newest version, and no later one"),
 }
-KILLS = ("kill", "lose")
-"""Those that end a process with SIGKILL."""
+KILLS = {"kill": "restarted", "lose": "lost"}
+"""Those that end a process with SIGKILL, and what becomes of it."""
 LONG = ("outage",)
 """Those that a run of minutes has no time for."""
 HARMLESS = ("poison", "promote", "pin")
 """Those that stop nothing."""
 _SOON = 1 / 3
+_BACK_S = 7.0
+"""A process is ready again after so long, though others keep every core busy."""
+_SPANS, _STARTS = {"scale": 3}, {"scale": 2, "reboot": 2}
+"""Of acts that last several times their seconds, or wait for more than one start."""
 
 
 class Act(NamedTuple):
@@ -62,12 +67,19 @@ class Act(NamedTuple):
 
 
 def plan(
-    seed: int, *, faults: Sequence[str] = tuple(FAULTS), duration_s: float = 0.0, kills: int = 0, gap_s: float = 4.0
+    seed: int,
+    *,
+    faults: Sequence[str] = tuple(FAULTS),
+    duration_s: float = 0.0,
+    kills: int = 0,
+    gap_s: float = 4.0,
+    apart: bool = False,
 ) -> list[Act]:
     """Acts in order, ``gap_s`` apart on average, for ``duration_s`` seconds or, if given, up to the ``kills``-th kill.
 
     A third of them strikes while the one before is hardly over; after ``lose`` the others wait twice as long, so that
-    some of it is seen alone. Every wished fault comes once before any comes again, as far as there is time; after that
+    some of it is seen alone. With ``apart`` every act is alone: the next one comes ``gap_s`` on average after it is over
+    and its calm has passed. Every wished fault comes once before any comes again, as far as there is time; after that
     by weight.
     """
     rng = random.Random(f"adversary {seed}")  # noqa: S311 - a reproducible plan, no secret
@@ -80,6 +92,20 @@ def plan(
         killed += fault in KILLS
         kind = FAULTS[fault]
         acts.append(Act(at, fault, rng.choice(kind.targets), rng.uniform(*kind.lasts_s), rng.getrandbits(16)))
+        if apart:
+            at += _over_s(acts[-1]) + _calm_s(fault) + gap_s * rng.uniform(0, 2)
+            continue
         pause = rng.uniform(0, 0.25) if rng.random() < _SOON else rng.uniform(1, 1.8)
         at += gap_s * pause * (2 if fault == "lose" else 1)
     return acts
+
+
+def _over_s(act: Act) -> float:
+    """An act is over after so long: what it struck is back."""
+    starts = 0 if act.fault in HARMLESS else _STARTS.get(act.fault, 1)
+    return act.seconds * _SPANS.get(act.fault, 1) + starts * _BACK_S
+
+
+def _calm_s(fault: str) -> float:
+    """How long nothing else may happen for what a fault did to be seen alone."""
+    return CALM_MS[KILLS.get(fault, "restarted")] / 1000

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import msgspec
 
 from chaos import recovery
-from chaos.adversary import HARMLESS, Act
+from chaos.adversary import HARMLESS, KILLS, Act
 from chaos.feeder import Feeder
 from chaos.owners import Owners
 from chaos.recovery import Kill
@@ -72,18 +72,18 @@ class Faults:
         """The processes killed, and whether each was alone and its clock right."""
         found = []
         for act, kill in self._killed:
-            until = kill.at_ms + recovery.CALM_MS[kill.how]
-            others = [it for it in self.done if it.act is not act and it.began_ms < until and it.ended_ms > kill.at_ms]
+            others = beside(act, kill, self.done)
             alone = all(it.act.fault in HARMLESS for it in others)
             clock_right = all(it.act.fault != "clock" for it in others)
             found.append(msgspec.structs.replace(kill, alone=alone, clock_right=clock_right))
         return found
 
-    def killed(self, act: Act, how: str) -> None:
+    def killed(self, act: Act) -> None:
         """Note whose lanes are about to be without an owner; the registry has none."""
         if act.target == "registry":
             return
         owned = self._owners.of(act.target)
+        how = KILLS[act.fault]
         kill = Kill(now_ms(), act.target, how, owned.lanes, owned.others, contested=owned.contested, told=owned.told)
         self._killed.append((act, kill))
 
@@ -141,6 +141,12 @@ class Faults:
 
 Strike = Callable[[Faults, Act], Awaitable[None]]
 """Does one kind of fault, and undoes it."""
+
+
+def beside(act: Act, kill: Kill, done: Sequence[Done]) -> list[Done]:
+    """The other acts that were at work when a process was killed, or began before the calm after it had passed."""
+    until = kill.at_ms + recovery.CALM_MS[kill.how]
+    return [it for it in done if it.act is not act and it.began_ms < until and it.ended_ms > kill.at_ms]
 
 
 def now_ms() -> int:

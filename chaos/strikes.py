@@ -23,7 +23,7 @@ _NEW_PID_S = 0.05
 async def kill(field: Faults, act: Act) -> None:
     """End it as a power cut would; the supervisor starts it again."""
     process = await field.running(act.target)
-    field.killed(act, "restarted")
+    field.killed(act)
     _signal(process, signal.SIGKILL)
     await field.ready(act.target)
 
@@ -33,7 +33,7 @@ async def lose(field: Faults, act: Act) -> None:
     service, number = _place(act.target)
     async with field.turns[service]:
         await field.running(act.target)
-        field.killed(act, "lost")
+        field.killed(act)
         await field.supervisor.remove(act.target, signal.SIGKILL)
         try:
             await asyncio.sleep(act.seconds)
