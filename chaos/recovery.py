@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import ceil
 
 import msgspec
@@ -49,23 +49,25 @@ class Kill(msgspec.Struct, frozen=True):
 
 
 class Distribution(msgspec.Struct, frozen=True):
-    """Times in milliseconds; ``met`` is whether the goal is."""
+    """Times in milliseconds of so many lanes after so many kills; ``met`` is whether the goal is."""
 
-    count: int
+    kills: int
+    lanes: int
     median: int
     p90: int
     worst: int
     met: bool
 
 
-def distribution(times: Sequence[int], median_goal: int | None, worst_goal: int) -> Distribution | None:
-    """Their distribution, None when there are none."""
-    if not times:
+def distribution(by_kill: Iterable[Sequence[int]], median_goal: int | None, worst_goal: int) -> Distribution | None:
+    """The distribution of the times of each kill's lanes, None when there are none."""
+    measured = [times for times in by_kill if times]
+    if not measured:
         return None
-    ordered = sorted(times)
+    ordered = sorted(chain.from_iterable(measured))
     median, p90 = (ordered[ceil(len(ordered) * share) - 1] for share in (0.5, 0.9))
     met = ordered[-1] <= worst_goal and (median_goal is None or median <= median_goal)
-    return Distribution(len(ordered), median, p90, ordered[-1], met)
+    return Distribution(len(measured), len(ordered), median, p90, ordered[-1], met)
 
 
 class Stamps:
@@ -86,7 +88,7 @@ class Stamps:
 def distributions(kills: Iterable[Kill], by_lane: Mapping[Lane, Sequence[int]]) -> dict[str, Distribution]:
     """Recoveries by ``restarted``, ``lost`` (of kills alone, and of all with `` all``), and ``pause`` of healthy lanes."""
     at = {lane: sorted(stamps) for lane, stamps in by_lane.items()}
-    times: defaultdict[str, list[int]] = defaultdict(list)
+    times: defaultdict[str, list[list[int]]] = defaultdict(list)
     for kill in kills:
         if not kill.clock_right:
             continue
@@ -95,11 +97,11 @@ def distributions(kills: Iterable[Kill], by_lane: Mapping[Lane, Sequence[int]]) 
             for lane in kill.lanes
             if (took := recovery(kill, at.get(lane, ()))) is not None and lane[0] not in SPARSE
         ]
-        times[f"{kill.how}, whatever else went on"] += took
+        times[f"{kill.how}, whatever else went on"].append(took)
         if kill.alone:
-            times[kill.how] += took
+            times[kill.how].append(took)
             silent = [pause(kill, at.get(lane, ())) for lane in kill.healthy if lane[0] not in UNHURRIED]
-            times["pause"] += [longest for longest in silent if longest is not None]
+            times["pause"].append([longest for longest in silent if longest is not None])
     found = {
         name: distribution(each, GOALS_MS.get(name), PAUSE_MS if name == "pause" else WORST_MS)
         for name, each in sorted(times.items())

@@ -17,10 +17,10 @@ def lines(result: Result) -> Iterator[str]:
     yield from _columns("acts", result.acts)
     yield from _columns("read", result.counts)
     yield ""
-    yield f"{'recovery, seconds':36} {'lanes':>6} {'median':>7} {'p90':>7} {'worst':>7}  goal"
+    yield f"{'recovery, seconds':36} {'kills':>6} {'lanes':>6} {'median':>7} {'p90':>7} {'worst':>7}  goal"
     for name, each in result.recovery_ms.items():
         times = " ".join(f"{value / 1000:7.2f}" for value in (each.median, each.p90, each.worst))
-        yield f"{name:36} {each.count:6} {times}  {_goal(name)}: {'met' if each.met else 'missed'}"
+        yield f"{name:36} {each.kills:6} {each.lanes:6} {times}  {_goal(name)}: {'met' if each.met else 'missed'}"
     left_out = ", ".join(f"{count} {what}" for what, count in result.unmeasured.items())
     yield f"not measured: {left_out or 'none'}"
     yield ""

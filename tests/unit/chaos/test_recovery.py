@@ -22,7 +22,7 @@ def kill(*, alone: bool = True) -> Kill:
 def test_recovery_is_from_the_kill_to_the_first_later_checkpoint() -> None:
     """The killed process's lane counts from the kill, a healthy one by its longest silence after it."""
     found = distributions([kill()], STAMPS)
-    assert (found["restarted"].median, found["restarted"].count) == (2000, 1)
+    assert (found["restarted"].median, found["restarted"].lanes) == (2000, 1)
     assert found["pause"].worst == 700
     assert not found["pause"].met
     assert unmeasured([kill()], STAMPS) == {}
@@ -36,7 +36,7 @@ def test_a_disturbed_kill_counts_only_among_all() -> None:
 @pytest.mark.parametrize(("times", "met"), [([1, 2, 2], True), ([1, 3, 3], False), ([1, 1, 21], False)])
 def test_a_goal_is_met_by_median_and_worst(times: list[int], met: bool) -> None:
     """A goal holds when the median and the worst do."""
-    found = distribution(times, 2, 20)
+    found = distribution([times], 2, 20)
     assert found is not None
     assert found.met == met
 
@@ -54,7 +54,15 @@ def test_what_is_not_measured_is_counted() -> None:
         "kills of processes that had not told their lanes": 1, "kills while a clock was wrong": 1,
         "healthy lanes without a checkpoint before the kill or after its seconds": 1,
     }  # fmt: skip
-    assert distributions(left_out, STAMPS)["restarted"].count == 1
+    found = distributions(left_out, STAMPS)["restarted"]
+    assert (found.kills, found.lanes) == (1, 1)
+
+
+def test_kills_are_counted_beside_lanes() -> None:
+    """Five lanes of two kills are not five measurements; a kill of which nothing could be measured is none."""
+    found = distribution([[1, 2, 3], [], [4, 5]], None, 20)
+    assert found is not None
+    assert (found.kills, found.lanes, found.median, found.worst) == (2, 5, 3, 5)
 
 
 @pytest.mark.parametrize(
