@@ -22,21 +22,34 @@ _READY_S, _AGAIN_S, _LOOK_S = 240.0, 0.25, 0.01
 
 
 class Done(msgspec.Struct):
-    """An act as it was carried out: wall clock, milliseconds. A kill ends when its process is ready again."""
+    """An act as it was carried out: wall clock, milliseconds. A kill ends when its process is ready again.
+
+    ``left_out`` is why nothing was done.
+    """
 
     act: Act
     began_ms: int
     ended_ms: int = 0
+    left_out: str = ""
 
 
 class GivenUpError(RuntimeError):
     """A process has ended with what only a user can put right: under chaos a fault of ours."""
 
 
+class NothingToDoError(RuntimeError):
+    """An act finds nothing that it could be done to."""
+
+
+class RefusedError(RuntimeError):
+    """The registry has not taken a decision, or has not answered."""
+
+
 class Faults:
     """Where the plan is carried out: ``strikes`` do each kind of fault (:mod:`chaos.strikes`).
 
-    ``done`` tells what was done, ``unready`` what did not come back. ``turns`` keep acts apart that would undo each other.
+    ``done`` tells what was done, ``unready`` what did not come back, ``refused`` the decisions that the registry did not take
+    though nothing struck it. ``turns`` keep acts apart that would undo each other.
     """
 
     def __init__(
@@ -52,6 +65,7 @@ class Faults:
         self.turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.done: list[Done] = []
         self.unready: list[str] = []
+        self.refused: list[str] = []
         self._owners = owners
         self._strikes = strikes
         self._say = say
@@ -135,8 +149,19 @@ class Faults:
             await self._strikes[act.fault](self, act)
         except GivenUpError as error:
             self.unready.append(str(error))
+        except NothingToDoError as error:
+            done.left_out = str(error)
+        except RefusedError as error:
+            done.left_out = "the registry did not take it"
+            if not self._registry_struck(done):
+                self.refused.append(f"{act.fault} {act.target}: {error}")
         finally:
             done.ended_ms = now_ms()
+
+    def _registry_struck(self, done: Done) -> bool:
+        """Whether something was done to the registry meanwhile: it needs no Kafka for a decision."""
+        others = (it for it in self.done if it.act.target == "registry")
+        return any(not it.ended_ms or it.ended_ms > done.began_ms for it in others)
 
 
 Strike = Callable[[Faults, Act], Awaitable[None]]

@@ -15,6 +15,7 @@ def lines(result: Result) -> Iterator[str]:
     yield ""
     yield f"seed {result.seed}: {sum(result.acts.values())} acts in {result.seconds:.0f} s, {result.kills} of them kill -9"
     yield from _columns("acts", result.acts)
+    yield from (f"  {'':6} not done: {count} {what}" for what, count in result.left_out.items())
     yield from _columns("read", result.counts)
     yield ""
     yield f"{'recovery, seconds':36} {'kills':>6} {'lanes':>6} {'median':>7} {'p90':>7} {'worst':>7}  goal"

@@ -27,15 +27,21 @@ from services.cli.settle import wait_settled
 from services.cli.supervise import Supervisor
 
 PROCESSES = 2
+_BACK, _WORKED_OFF = "every process comes back", "everything is worked off"
+_DECIDED = "the registry takes every decision while nothing strikes it"
 _START_S, _SETTLE_S, _EXPIRE_S, _LOOK_S = 240.0, 240.0, 120.0, 0.1
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What a run found. ``violations`` by check: an empty list where it holds; ``unmeasured``: left out of ``recovery_ms``."""
+    """What a run found. ``violations`` by check: an empty list where it holds; ``unmeasured``: left out of ``recovery_ms``.
+
+    ``acts`` are those that were done, ``left_out`` the others by fault and reason.
+    """
 
     seed: int
     seconds: float
     acts: dict[str, int]
+    left_out: dict[str, int]
     kills: int
     restarts: dict[str, int]
     counts: dict[str, int]
@@ -54,7 +60,7 @@ class Chaos:
 
     def __init__(self, folder: Path, seed: int, acts: Sequence[Act], rate: float, say: Callable[[str], None]) -> None:
         self._seed, self._acts, self._rate, self._say = seed, acts, rate, say
-        self._broken: dict[str, list[str]] = {"every process comes back": [], "everything is worked off": []}
+        self._broken: dict[str, list[str]] = {what: [] for what in (_BACK, _DECIDED, _WORKED_OFF)}
         path = folder / "pipeline.toml"
         path.write_text(script.FILE, encoding="utf-8")
         env = {name: value for name, value in os.environ.items() if not name.startswith("RIVERMILL_") or name in _KEPT}
@@ -85,12 +91,15 @@ class Chaos:
             await feeder.close()
         self._say("worked off; reading every topic")
         found, violations = await judge.judge(deployment, self._supervisor.data_dir / "registry" / "blobs")
-        self._broken["every process comes back"] += faults.unready
-        acts = Counter(it.act.fault for it in faults.done)
+        self._broken[_BACK] += faults.unready
+        self._broken[_DECIDED] += faults.refused
+        acts = Counter(it.act.fault for it in faults.done if not it.left_out)
+        left_out = Counter(f"{it.act.fault}: {it.left_out}" for it in faults.done if it.left_out)
         return Result(
             seed=self._seed,
             seconds=round(time.monotonic() - began, 1),
             acts=dict(acts.most_common()),
+            left_out=dict(left_out),
             kills=sum(acts[fault] for fault in KILLS),
             restarts=self._supervisor.restarts,
             counts=_counts(found),
@@ -122,7 +131,7 @@ class Chaos:
                 if join.get("pending") == script.CLOSINGS and not join.get("waiting"):
                     return
                 await asyncio.sleep(_LOOK_S)
-        self._broken["everything is worked off"].append(f"after {_EXPIRE_S:.0f} s the join still holds {join}")
+        self._broken[_WORKED_OFF].append(f"after {_EXPIRE_S:.0f} s the join still holds {join}")
 
     async def _settled(self, what: str) -> None:
         lacking: dict[str, int] = {}
@@ -132,7 +141,7 @@ class Chaos:
             lacking.update(behind)
 
         if not await wait_settled(self._supervisor.deployment, _SETTLE_S, note):
-            self._broken["everything is worked off"].append(f"{what}: after {_SETTLE_S:.0f} s still {lacking}")
+            self._broken[_WORKED_OFF].append(f"{what}: after {_SETTLE_S:.0f} s still {lacking}")
 
 
 _KEPT = ("RIVERMILL_CACHE_DIR", "RIVERMILL_MAVEN_URL", "RIVERMILL_LOG_LEVEL")

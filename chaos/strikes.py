@@ -8,16 +8,19 @@ import resource
 import signal
 import time
 from contextlib import suppress
+from http import HTTPStatus
 
 import httpx
 
 from chaos import clock
 from chaos.adversary import Act
-from chaos.faults import Faults, Strike
+from chaos.faults import Faults, NothingToDoError, RefusedError, Strike
 
 _POISON = 300
 _STOPPED_S, _RUNNING_S = 0.4, 0.1
 _NEW_PID_S = 0.05
+_ANSWER_S, _VERSION_S, _LOOK_S = 30.0, 90.0, 0.25
+"""So long an answer may take where the registry is stopped or every core busy; so long the first versions."""
 
 
 async def kill(field: Faults, act: Act) -> None:
@@ -175,12 +178,27 @@ async def pin(field: Faults, act: Act) -> None:
 async def _decide(field: Faults, candidate: str, *, live: bool) -> None:
     deployment = field.supervisor.deployment
     url = f"{deployment.settings.registry_url}/api/v1/models/{deployment.name}"
-    async with httpx.AsyncClient(timeout=5.0, trust_env=False) as client:
-        with suppress(httpx.HTTPError):  # the registry is away: no decision
-            page = (await client.get(f"{url}/versions", params={"candidate": candidate, "limit": 1})).json()
-            for version in page.get("items", ()):
-                body = {"version": version["version"], "live": live, "reason": "chaos"}
-                await client.put(f"{url}/aliases/champion", json=body)
+    async with httpx.AsyncClient(timeout=_ANSWER_S, trust_env=False) as client:
+        try:
+            version = await _newest(client, url, candidate)
+            body = {"version": version, "live": live, "reason": "chaos"}
+            (await client.put(f"{url}/aliases/champion", json=body)).raise_for_status()
+        except httpx.HTTPStatusError as error:
+            raise RefusedError(f"{error.response.status_code} {error.response.text}") from error
+        except httpx.HTTPError as error:
+            raise RefusedError(f"no answer: {error!r}") from error
+
+
+async def _newest(client: httpx.AsyncClient, url: str, candidate: str) -> int:
+    """A candidate's newest version, once it has one: at the start of a run there is nothing to decide."""
+    until = time.monotonic() + _VERSION_S
+    while time.monotonic() < until:
+        page = await client.get(f"{url}/versions", params={"candidate": candidate, "limit": 1})
+        if page.status_code != HTTPStatus.NOT_FOUND:  # no candidate of the model has one
+            for version in page.raise_for_status().json()["items"]:
+                return int(version["version"])
+        await asyncio.sleep(_LOOK_S)
+    raise NothingToDoError("its candidate has no version")
 
 
 STRIKES: dict[str, Strike] = {

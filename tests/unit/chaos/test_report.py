@@ -9,7 +9,7 @@ from chaos.run import Result
 
 def result(*, violations: dict[str, list[str]]) -> Result:
     return Result(
-        seed=7, seconds=60.0, acts={"kill": 3}, kills=3, restarts={}, counts={"raw events": 1200},
+        seed=7, seconds=60.0, acts={"kill": 3}, left_out={"pin: the registry did not take it": 2}, kills=3, restarts={}, counts={"raw events": 1200},
         recovery_ms={"restarted": Distribution(2, 5, 1500, 1900, 21_000, met=False)},
         unmeasured={"lanes that two processes claimed": 1}, violations=violations,
     )  # fmt: skip
@@ -24,6 +24,13 @@ def test_recoveries_stand_beside_the_kills_and_lanes_that_they_are_of() -> None:
     assert told[at + 1].endswith(": missed")
     assert told[at + 2] == "not measured: 1 lanes that two processes claimed"
     assert told[-1] == "Nothing lost, nothing twice."
+
+
+def test_what_was_not_done_is_told_beside_what_was() -> None:
+    """An act that had no effect is not among those counted, and has a line with its reason."""
+    told = list(report.lines(result(violations={})))
+    assert told[1].startswith("seed 7: 3 acts")
+    assert told[3].split(maxsplit=2) == ["not", "done:", "2 pin: the registry did not take it"]
 
 
 def test_violations_are_listed_up_to_a_number_and_counted() -> None:
