@@ -13,7 +13,7 @@ from chaos import recovery
 from chaos.adversary import HARMLESS, KILLS, Act
 from chaos.feeder import Feeder
 from chaos.owners import Owners
-from chaos.recovery import Kill
+from chaos.recovery import Kill, now_ms
 from services.cli.child import Child
 from services.cli.supervise import StartError, Supervisor
 from services.runtime.ending import USER_ERROR
@@ -172,8 +172,3 @@ def beside(act: Act, kill: Kill, done: Sequence[Done]) -> list[Done]:
     """The other acts that were at work when a process was killed, or began before the calm after it had passed."""
     until = kill.at_ms + recovery.CALM_MS[kill.how]
     return [it for it in done if it.act is not act and it.began_ms < until and it.ended_ms > kill.at_ms]
-
-
-def now_ms() -> int:
-    """The wall clock, as Kafka stamps have it."""
-    return time.time_ns() // 1_000_000

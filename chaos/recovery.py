@@ -1,16 +1,20 @@
 """From a kill to the first committed output of the new owner: read from the topics' own checkpoints.
 
-Every lane puts a checkpoint into each of its transactions, stamped with the wall clock. So a lane's recovery from the
-kill of its owner ends with the first one stamped later, and another lane's pause is the longest time between two.
+Every lane puts a checkpoint into each of its transactions, stamped with the wall clock when it is written; a read_committed
+reader is given it once it is committed. So a lane's recovery from the kill of its owner ends when the reader has the first
+one written later, and another lane's pause is the longest time that the reader waited for the next.
 """
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, pairwise
 from math import ceil
+from operator import attrgetter
+from typing import NamedTuple
 
 import msgspec
 
@@ -27,6 +31,7 @@ GOALS_MS = {"restarted": 2_000, "lost": 8_000}
 CALM_MS = {"restarted": 5_000, "lost": 10_000}
 """How long no other fault may come for a recovery to count for the goals, however long it takes."""
 _PAUSE_WITHIN_MS = 5_000
+_came = attrgetter("came_ms")
 Lane = tuple[str, int]
 
 
@@ -70,11 +75,20 @@ def distribution(by_kill: Iterable[Sequence[int]], median_goal: int | None, wors
     return Distribution(len(measured), len(ordered), median, p90, ordered[-1], met)
 
 
-class Stamps:
-    """When each lane's checkpoints were written, by its process's clock (ms); :meth:`run` follows them as they come."""
+class Seen(NamedTuple):
+    """A checkpoint: when a read_committed reader was given it, by this process's clock, and when its lane wrote it, by its
+    own (ms).
+    """
+
+    came_ms: int
+    written_ms: int
+
+
+class Checkpoints:
+    """Each lane's checkpoints in the order in which they came; :meth:`run` follows them."""
 
     def __init__(self) -> None:
-        self.by_lane: defaultdict[Lane, list[int]] = defaultdict(list)
+        self.by_lane: defaultdict[Lane, list[Seen]] = defaultdict(list)
 
     async def run(self, broker: str, pipeline: str, partitions: int) -> None:
         """Follow the state topics until cancelled: read at the end, most would be compacted away."""
@@ -82,12 +96,11 @@ class Stamps:
         async for record in reader.follow(broker, topics):
             if record.key.count(b"/") == 1:  # stage/lane; records of single ids have longer keys
                 stage, _, lane = record.key.decode().partition("/")
-                self.by_lane[stage, int(lane)].append(record.timestamp)
+                self.by_lane[stage, int(lane)].append(Seen(now_ms(), record.timestamp))
 
 
-def distributions(kills: Iterable[Kill], by_lane: Mapping[Lane, Sequence[int]]) -> dict[str, Distribution]:
-    """Recoveries by ``restarted``, ``lost`` (of kills alone, and of all with `` all``), and ``pause`` of healthy lanes."""
-    at = {lane: sorted(stamps) for lane, stamps in by_lane.items()}
+def distributions(kills: Iterable[Kill], by_lane: Mapping[Lane, Sequence[Seen]]) -> dict[str, Distribution]:
+    """Recoveries by ``restarted``, ``lost`` (of kills alone, and of all by a longer name), and ``pause`` of healthy lanes."""
     times: defaultdict[str, list[list[int]]] = defaultdict(list)
     for kill in kills:
         if not kill.clock_right:
@@ -95,13 +108,13 @@ def distributions(kills: Iterable[Kill], by_lane: Mapping[Lane, Sequence[int]]) 
         took = [
             took
             for lane in kill.lanes
-            if (took := recovery(kill, at.get(lane, ()))) is not None and lane[0] not in SPARSE
+            if (took := recovery(kill, by_lane.get(lane, ()))) is not None and lane[0] not in SPARSE
         ]
         times[f"{kill.how}, whatever else went on"].append(took)
         if kill.alone:
             times[kill.how].append(took)
-            silent = [pause(kill, at.get(lane, ())) for lane in kill.healthy if lane[0] not in UNHURRIED]
-            times["pause"].append([longest for longest in silent if longest is not None])
+            silences = [pause(kill, by_lane.get(lane, ())) for lane in kill.healthy if lane[0] not in UNHURRIED]
+            times["pause"].append([longest for longest in silences if longest is not None])
     found = {
         name: distribution(each, GOALS_MS.get(name), PAUSE_MS if name == "pause" else WORST_MS)
         for name, each in sorted(times.items())
@@ -109,7 +122,7 @@ def distributions(kills: Iterable[Kill], by_lane: Mapping[Lane, Sequence[int]]) 
     return {name: each for name, each in found.items() if each is not None}
 
 
-def unmeasured(kills: Iterable[Kill], by_lane: Mapping[Lane, Sequence[int]]) -> dict[str, int]:
+def unmeasured(kills: Iterable[Kill], by_lane: Mapping[Lane, Sequence[Seen]]) -> dict[str, int]:
     """How many kills and lanes the distributions leave out, by reason: none may hide a slow recovery unseen."""
     found: Counter[str] = Counter()
     for kill in kills:
@@ -120,27 +133,35 @@ def unmeasured(kills: Iterable[Kill], by_lane: Mapping[Lane, Sequence[int]]) -> 
         else:
             found["lanes that two processes claimed"] += len(kill.contested)
             lanes = (lane for lane in kill.lanes if lane[0] not in SPARSE)
-            missing = sum(recovery(kill, sorted(by_lane.get(lane, ()))) is None for lane in lanes)
+            missing = sum(recovery(kill, by_lane.get(lane, ())) is None for lane in lanes)
             found["lanes without a checkpoint after the kill"] += missing
             healthy = (lane for lane in kill.healthy if kill.alone and lane[0] not in UNHURRIED)
-            missing = sum(pause(kill, sorted(by_lane.get(lane, ()))) is None for lane in healthy)
+            missing = sum(pause(kill, by_lane.get(lane, ())) is None for lane in healthy)
             found["healthy lanes without a checkpoint before the kill or after its seconds"] += missing
     return dict(+found)
 
 
-def recovery(kill: Kill, stamps: Sequence[int]) -> int | None:
-    """From the kill to the lane's next checkpoint; None when there is none."""
-    after = bisect_right(stamps, kill.at_ms)
-    return stamps[after] - kill.at_ms if after < len(stamps) else None
+def recovery(kill: Kill, seen: Sequence[Seen]) -> int | None:
+    """From the kill until the lane's first checkpoint written after it came; None when none did.
+
+    One written before may come after: the killed process's own last.
+    """
+    after = bisect_right(seen, kill.at_ms, key=_came)
+    return next((it.came_ms - kill.at_ms for it in seen[after:] if it.written_ms > kill.at_ms), None)
 
 
-def pause(kill: Kill, stamps: Sequence[int]) -> int | None:
+def pause(kill: Kill, seen: Sequence[Seen]) -> int | None:
     """The longest silence of a lane that began before the end of the seconds after the kill.
 
     None when it does not end, or nothing tells when it began.
     """
-    first = bisect_right(stamps, kill.at_ms) - 1
-    last = bisect_right(stamps, kill.at_ms + _PAUSE_WITHIN_MS)
-    if first < 0 or last == len(stamps):
+    first = bisect_right(seen, kill.at_ms, key=_came) - 1
+    last = bisect_right(seen, kill.at_ms + _PAUSE_WITHIN_MS, key=_came)
+    if first < 0 or last == len(seen):
         return None
-    return max(later - earlier for earlier, later in pairwise(stamps[first : last + 1]))
+    return max(later.came_ms - earlier.came_ms for earlier, later in pairwise(seen[first : last + 1]))
+
+
+def now_ms() -> int:
+    """The wall clock, as Kafka stamps have it."""
+    return time.time_ns() // 1_000_000

@@ -79,10 +79,10 @@ class Chaos:
         began = time.monotonic()
         await self._supervisor.start(_START_S)
         self._say("everything runs; the script begins")
-        deployment, stamps = self._supervisor.deployment, recovery.Stamps()
+        deployment, seen = self._supervisor.deployment, recovery.Checkpoints()
         feeder = Feeder(deployment, script.Script(self._seed), self._rate)
         faults = Faults(self._supervisor, self._owners, feeder, STRIKES, self._say)
-        followed = stamps.run(deployment.settings.broker, deployment.name, script.PARTITIONS)
+        followed = seen.run(deployment.settings.broker, deployment.name, script.PARTITIONS)
         try:
             async with _beside(self._owners.run(), followed):
                 await self._strike(feeder, faults)
@@ -103,8 +103,8 @@ class Chaos:
             kills=sum(acts[fault] for fault in KILLS),
             restarts=self._supervisor.restarts,
             counts=_counts(found),
-            recovery_ms=recovery.distributions(faults.kills(), stamps.by_lane),
-            unmeasured=recovery.unmeasured(faults.kills(), stamps.by_lane),
+            recovery_ms=recovery.distributions(faults.kills(), seen.by_lane),
+            unmeasured=recovery.unmeasured(faults.kills(), seen.by_lane),
             violations=self._broken | violations,
         )
 

@@ -1,4 +1,4 @@
-"""Recoveries follow from checkpoints' stamps, and what could not be measured is told."""
+"""Recoveries follow from when checkpoints come, and what could not be measured is told."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ import msgspec
 import pytest
 
 from chaos.owners import Owners
-from chaos.recovery import Kill, distribution, distributions, unmeasured
+from chaos.recovery import Kill, Seen, distribution, distributions, unmeasured
 from tests.unit.answering import pages_at
 
+COMMIT_MS = 5
+
+
+def seen(*moments: int) -> list[Seen]:
+    """Checkpoints that came at these moments."""
+    return [Seen(at, at - COMMIT_MS) for at in moments]
+
+
 LATER = range(2300, 7000, 500)
-STAMPS = {("score", 0): [3000, 900], ("score", 1): [950, 1100, 1800, *LATER]}
+SEEN = {("score", 0): seen(900, 3000), ("score", 1): seen(950, 1100, 1800, *LATER)}
 
 
 def kill(*, alone: bool = True) -> Kill:
@@ -21,16 +29,25 @@ def kill(*, alone: bool = True) -> Kill:
 
 def test_recovery_is_from_the_kill_to_the_first_later_checkpoint() -> None:
     """The killed process's lane counts from the kill, a healthy one by its longest silence after it."""
-    found = distributions([kill()], STAMPS)
+    found = distributions([kill()], SEEN)
     assert (found["restarted"].median, found["restarted"].lanes) == (2000, 1)
     assert found["pause"].worst == 700
     assert not found["pause"].met
-    assert unmeasured([kill()], STAMPS) == {}
+    assert unmeasured([kill()], SEEN) == {}
+
+
+def test_recovery_ends_when_the_commit_is_read() -> None:
+    """It has the commit in it, however long that took, and what was written before the kill and came after it is none."""
+    ours = [Seen(990, 985), Seen(1008, 999), Seen(1700, 1600)]
+    found = distributions([kill()], SEEN | {("score", 0): ours})
+    assert found["restarted"].median == 700
+    never = unmeasured([kill()], SEEN | {("score", 0): ours[:2]})
+    assert never == {"lanes without a checkpoint after the kill": 1}
 
 
 def test_a_disturbed_kill_counts_only_among_all() -> None:
     """Where another fault was at work, a kill says nothing of the goal."""
-    assert set(distributions([kill(alone=False)], STAMPS)) == {"restarted, whatever else went on"}
+    assert set(distributions([kill(alone=False)], SEEN)) == {"restarted, whatever else went on"}
 
 
 @pytest.mark.parametrize(("times", "met"), [([1, 2, 2], True), ([1, 3, 3], False), ([1, 1, 21], False)])
@@ -49,12 +66,12 @@ def test_what_is_not_measured_is_counted() -> None:
         msgspec.structs.replace(kill(), lanes=frozenset(), told=False),
         msgspec.structs.replace(kill(), clock_right=False),
     ]
-    assert unmeasured(left_out, STAMPS) == {
+    assert unmeasured(left_out, SEEN) == {
         "lanes without a checkpoint after the kill": 1, "lanes that two processes claimed": 2,
         "kills of processes that had not told their lanes": 1, "kills while a clock was wrong": 1,
         "healthy lanes without a checkpoint before the kill or after its seconds": 1,
     }  # fmt: skip
-    found = distributions(left_out, STAMPS)["restarted"]
+    found = distributions(left_out, SEEN)["restarted"]
     assert (found.kills, found.lanes) == (1, 1)
 
 
@@ -66,11 +83,11 @@ def test_kills_are_counted_beside_lanes() -> None:
 
 
 @pytest.mark.parametrize(
-    "stamps", [[], [950], [950, 1100, 1800], [*LATER]], ids=["none", "none after", "soon none", "none before"]
+    "moments", [[], [950], [950, 1100, 1800], [*LATER]], ids=["none", "none after", "soon none", "none before"]
 )
-def test_a_healthy_lane_that_falls_silent_for_ever_has_no_short_pause(stamps: list[int]) -> None:
+def test_a_healthy_lane_that_falls_silent_for_ever_has_no_short_pause(moments: list[int]) -> None:
     """How long a silence lasts that does not end, or that began nobody knows when, is not known: the lane is left out, and told."""
-    by_lane = STAMPS | {("score", 1): stamps}
+    by_lane = SEEN | {("score", 1): seen(*moments)}
     assert "pause" not in distributions([kill()], by_lane)
     silent = "healthy lanes without a checkpoint before the kill or after its seconds"
     assert unmeasured([kill(), kill(alone=False)], by_lane) == {silent: 1}
@@ -78,8 +95,8 @@ def test_a_healthy_lane_that_falls_silent_for_ever_has_no_short_pause(stamps: li
 
 def test_a_silence_that_begins_in_the_seconds_after_the_kill_counts_to_its_end() -> None:
     """A lane that stops four seconds after the kill and goes on after twenty was silent for sixteen."""
-    stamps = [*range(900, 5100, 100), 21_000]
-    assert distributions([kill()], STAMPS | {("score", 1): stamps})["pause"].worst == 16_000
+    silent = seen(*range(900, 5100, 100), 21_000)
+    assert distributions([kill()], SEEN | {("score", 1): silent})["pause"].worst == 16_000
 
 
 def page(*lanes: int) -> str:
