@@ -61,17 +61,7 @@ class Chaos:
     def __init__(self, folder: Path, seed: int, acts: Sequence[Act], rate: float, say: Callable[[str], None]) -> None:
         self._seed, self._acts, self._rate, self._say = seed, acts, rate, say
         self._broken: dict[str, list[str]] = {what: [] for what in (_BACK, _DECIDED, _WORKED_OFF)}
-        path = folder / "pipeline.toml"
-        path.write_text(script.FILE, encoding="utf-8")
-        env = {name: value for name, value in os.environ.items() if not name.startswith("RIVERMILL_") or name in _KEPT}
-        self._supervisor = Supervisor(
-            path,
-            folder / "data",
-            processes=PROCESSES,
-            env=env,
-            service_env=clock.environment(folder / "data") if any(act.fault == "clock" for act in acts) else {},
-            steady_s=0.0,
-        )
+        self._supervisor = supervisor(folder, clocks=any(act.fault == "clock" for act in acts))
         self._owners = Owners(lambda: {k: v for k, v in self._supervisor.endpoints.items() if k != "registry"})
 
     async def run(self) -> Result:
@@ -155,6 +145,15 @@ async def _beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         yield
         for task in tasks:
             task.cancel()
+
+
+def supervisor(folder: Path, *, clocks: bool, processes: int = PROCESSES) -> Supervisor:
+    """What starts the script's pipeline in ``folder``, so many processes of each service; ``clocks``: theirs can be put wrong."""
+    path = folder / "pipeline.toml"
+    path.write_text(script.FILE, encoding="utf-8")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RIVERMILL_") or name in _KEPT}
+    service_env = clock.environment(folder / "data") if clocks else {}
+    return Supervisor(path, folder / "data", processes=processes, env=env, service_env=service_env, steady_s=0.0)
 
 
 def _counts(found: Facts) -> dict[str, int]:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from chaos.__main__ import parser, replay
+from chaos.__main__ import main, parser, replay
 from chaos.adversary import FAULTS, HARMLESS, KILLS, Act, plan
 from chaos.faults import Done, beside
 from chaos.recovery import CALM_MS, Kill
@@ -130,3 +130,16 @@ def test_the_command_to_replay_has_every_option_that_decides_the_plan(until: lis
     options = parser().parse_args([*until, "--gap", "1.6", "--events", "150.1"])
     again = parser().parse_args(replay(options, 7, ["poison", "kill"]).split()[3:])
     assert vars(again) == vars(options) | {"seed": 7, "faults": "poison,kill"}
+
+
+def test_a_fault_that_cannot_be_done_here_is_told_and_not_accepted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without libfaketime no clock can be put wrong: that is said, with what to install, and nobody who names it is deceived."""
+    monkeypatch.setattr("chaos.clock.library", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        main(["--faults", "clock"])
+    told = capsys.readouterr()
+    assert ended.value.code == 2
+    assert "the fault clock is left out: libfaketime is not installed (Debian: apt install libfaketime)" in told.out
+    assert "no such faults here: clock; there are kill, " in told.err
