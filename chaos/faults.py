@@ -92,6 +92,11 @@ class Faults:
             found.append(msgspec.structs.replace(kill, alone=alone, clock_right=clock_right))
         return found
 
+    def watching_s(self) -> float:
+        """For how many seconds from now lanes are watched because of the last kill."""
+        last = max((kill.at_ms for _, kill in self._killed), default=0)
+        return max(0, last + recovery.WATCHED_MS - now_ms()) / 1000
+
     def killed(self, act: Act) -> None:
         """Note whose lanes are about to be without an owner; the registry has none."""
         if act.target == "registry":

@@ -31,6 +31,8 @@ GOALS_MS = {"restarted": 2_000, "lost": 8_000}
 CALM_MS = {"restarted": 5_000, "lost": 10_000}
 """How long no other fault may come for a recovery to count for the goals, however long it takes."""
 _PAUSE_WITHIN_MS = 5_000
+WATCHED_MS = _PAUSE_WITHIN_MS + 1_000
+"""So long after a kill healthy lanes need input: without any they are silent, too."""
 _came = attrgetter("came_ms")
 Lane = tuple[str, int]
 

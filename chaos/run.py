@@ -106,6 +106,7 @@ class Chaos:
         async with asyncio.TaskGroup() as group:
             group.create_task(feeder.run(), name="feeder")
             await faults.carry_out(self._acts)
+            await asyncio.sleep(faults.watching_s())
             feeder.stop()
         await faults.all_back()
 

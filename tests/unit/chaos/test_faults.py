@@ -16,6 +16,7 @@ from chaos import script
 from chaos.adversary import Act
 from chaos.faults import Faults
 from chaos.owners import Owners
+from chaos.recovery import WATCHED_MS
 from chaos.strikes import STRIKES
 from services.cli.child import Child, Command
 from services.cli.loopback import free_port
@@ -69,3 +70,17 @@ def test_what_is_not_back_once_nothing_strikes_any_more_is_noted(
             return faults.unready
 
     assert asyncio.run(run()) == ["drift is not ready"]
+
+
+def test_the_stream_goes_on_while_lanes_are_watched(tmp_path: Path) -> None:
+    """A last kill that is over at once still has its seconds; without a kill nothing is watched."""
+
+    async def run() -> tuple[float, float]:
+        async with running(tmp_path, "import time; time.sleep(60)", []) as faults:
+            before = faults.watching_s()
+            faults.killed(Act(0.0, "kill", "drift", 0.0, 1))
+            return before, faults.watching_s()
+
+    before, after = asyncio.run(run())
+    assert before == 0
+    assert WATCHED_MS / 1000 - 1 < after <= WATCHED_MS / 1000
