@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -14,6 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
+from tests import debian
 from tests.unit.registry import lived
 from tests.unit.registry.serving import post, serving
 
@@ -74,13 +73,13 @@ CONTRASTS = """() => {
 
 def chromium() -> str:
     """Path of a Chromium: the one that is there, or Debian's package; without one the test fails and says so."""
-    install = ["apt-get", "install", "-y", "--no-install-recommends", "chromium"]
-    if shutil.which("chromium") is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        for command in (["apt-get", "update"], install):
-            subprocess.run(command, check=False, stdout=subprocess.DEVNULL, timeout=240)
+    if shutil.which("chromium") is None:
+        debian.install("chromium")
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
-        pytest.fail(f"the tests of the pages need Chromium: as root, {' '.join(install)}", pytrace=False)
+        pytest.fail(
+            f"the tests of the pages need Chromium: as root, {' '.join(debian.INSTALL)} chromium", pytrace=False
+        )
     return found
 
 
