@@ -105,6 +105,9 @@ class Session:
         al.'s sustainable throughput, ICDE 2018), found by bisection below what they take from a full topic.
         """
         low, high = 0.0, await self._from_full_topic()
+        await self.measure(
+            EXACTLY_ONCE, "capacity-unmeasured", high / 2, _PROBE_S
+        )  # the broker's JVM compiles meanwhile
         for step in range(_BISECTIONS):
             rate = (low + high) / 2
             found = await self.measure(EXACTLY_ONCE, f"capacity-{step}", rate, _PROBE_S)
