@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import os
 import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -15,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench import ten
+from bench import resident, ten
 from schemas.codec import encode
 from schemas.events import CleanEvent
 from schemas.labels import CleanLabel
@@ -77,14 +76,14 @@ def awaited(count: int) -> Awaited:
     spec = parse(ten.pipeline("ten", 1))
     core, told = joiner(spec, _TOPICS, gettempdir()), spec_hash(spec)
     gc.collect()
-    before = _resident()
+    before = resident.anonymous()
     predictions = _predictions(count + _AT_WORK, told)
     size = 0
     for batch in _batches(islice(predictions, count)):
         core.process(batch, _NOW)
         size = len(batch[-1].value or b"")
     gc.collect()
-    memory, on_disk = (_resident() - before) / count, core.ledger.values.stored
+    memory, on_disk = (resident.anonymous() - before) / count, core.ledger.values.stored
     work = [record for pair in zip(predictions, _labels(_AT_WORK), strict=True) for record in pair]
     began = time.process_time()
     for batch in _batches(work):
@@ -118,8 +117,3 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
     rest = iter(records)
     while batch := list(islice(rest, _BATCH)):
         yield batch
-
-
-def _resident() -> int:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -27,14 +27,14 @@ def _added(work: Callable[..., Any], arguments: tuple[Any, ...]) -> float:
         import_module(module)
     interpreter.tune()  # as the services do
     gc.collect()
-    before = _anonymous()
+    before = anonymous()
     made = work(*arguments)
-    after = _anonymous()
+    after = anonymous()
     del made
     return (after - before) / 1e6
 
 
-def _anonymous() -> int:
+def anonymous() -> int:
     """Resident bytes but for pages of files: which of a library's code has run is no matter of the work either."""
     _, resident, shared, *_ = Path("/proc/self/statm").read_text(encoding="ascii").split()
     return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")

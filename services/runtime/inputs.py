@@ -29,7 +29,7 @@ class Inputs:
         self._consumer = consumer
         self._places = places
         self._buffers: dict[TopicPartition, deque[Any]] = {place: deque() for place in places}
-        self._before: dict[TopicPartition, int | None] = {}
+        self._told_at: dict[TopicPartition, int | None] = {}
         self.positions = positions
 
     @classmethod
@@ -76,7 +76,7 @@ class Inputs:
     def _pause(self) -> None:
         """Fetch nothing ahead: it would be the first record that comes, and the others once that one has been dealt with."""
         self._consumer.pause(*self._places)
-        self._before = {place: self._consumer.last_poll_timestamp(place) for place in self._places}
+        self._told_at = {place: self._consumer.last_poll_timestamp(place) for place in self._places}
 
     async def _fill(self, places: Sequence[TopicPartition], limit: int, wait_ms: int) -> None:
         wanted = [place for place in places if len(self._buffers[place]) < limit]
@@ -103,7 +103,7 @@ class Inputs:
         return merge([self._buffers[place] for place in places], exhausted, limit)
 
     def _answered(self, place: TopicPartition) -> bool:
-        return bool(self._consumer.last_poll_timestamp(place) != self._before.get(place, -1))
+        return bool(self._consumer.last_poll_timestamp(place) != self._told_at.get(place, -1))
 
     @property
     def caught_up(self) -> bool:

@@ -63,10 +63,11 @@ class Field:
         self._runner.run(asyncio.wait_for(work, 60.0))
 
     async def strike(self, fault: str, target: str, seconds: float, meanwhile: Callable[[], Awaitable[None]]) -> None:
-        """Carry out one act, and do something a moment after it has begun, while it lasts."""
+        """Carry out one act, and do something once it has begun, while it lasts."""
         act = Act(0.0, fault, target, seconds, HALF_AN_HOUR_BACK)
         carried_out = asyncio.create_task(self.faults.carry_out([act]))
-        await asyncio.sleep(0.1)
+        while not any(it.act is act for it in self.faults.done):  # noqa: ASYNC110 - nothing else tells
+            await asyncio.sleep(0)
         await meanwhile()
         await carried_out
         assert (self.faults.done[-1].left_out, self.faults.unready, self.faults.refused) == ("", [], [])
