@@ -105,9 +105,8 @@ class Session:
         al.'s sustainable throughput, ICDE 2018), found by bisection below what they take from a full topic.
         """
         low, high = 0.0, await self._from_full_topic()
-        await self.measure(
-            EXACTLY_ONCE, "capacity-unmeasured", high / 2, _PROBE_S
-        )  # the broker's JVM compiles meanwhile
+        # under a load before those that count: a broker whose JVM still compiles fails the first of them
+        await self.measure(EXACTLY_ONCE, "capacity-unmeasured", high / 2, _PROBE_S)
         for step in range(_BISECTIONS):
             rate = (low + high) / 2
             found = await self.measure(EXACTLY_ONCE, f"capacity-{step}", rate, _PROBE_S)
