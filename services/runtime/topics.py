@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from services.runtime.settings import Settings, SettingsError
 _TOPIC_ALREADY_EXISTS = 36
 _REFUSED = (TopicAuthorizationFailedError.errno, ClusterAuthorizationFailedError.errno)
 _SIZE = "max.message.bytes"
+_LOOK_EVERY_S = 0.1
+_LOOKS = 50
 _CHECKED = ("cleanup.policy", "message.timestamp.type")
 
 
@@ -42,12 +45,16 @@ async def partition_counts(admin: AIOKafkaAdminClient, names: Iterable[str]) -> 
 
 
 async def topic_configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Configuration by topic."""
+    """Configuration by topic. What Kafka cannot tell is an error: a topic without a configuration would pass every check."""
     if not names:
         return {}
     responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
     resources = [resource for response in responses for resource in response.resources]
-    _require_allowed("DescribeConfigs", {resource[3]: resource[0] for resource in resources})
+    codes = {resource[3]: resource[0] for resource in resources}
+    _require_allowed("DescribeConfigs", codes)
+    for name, code in codes.items():
+        if code:
+            raise for_code(code)(name)
     return {resource[3]: {entry[0]: entry[1] for entry in resource[4]} for resource in resources}
 
 
@@ -75,10 +82,21 @@ async def ensure(settings: Settings, table: Sequence[Topic], foreign: Sequence[s
         _require_foreign(settings, counts, foreign)
         largest = await _largest_message(admin, foreign)
         missing = [topic for topic in table if topic.name not in counts]
-        await _create(admin, missing, settings.replication, largest)
-        present = [topic for topic in table if topic.name in counts]
+        made = await _create(admin, missing, settings.replication, largest)
+        counts |= await _counts_of_new(admin, [topic.name for topic in missing if topic.name not in made])
+        present = [topic for topic in table if topic.name not in made]
         _check(present, counts, await topic_configs(admin, [topic.name for topic in present]))
-        return counts | {topic.name: topic.partitions for topic in missing}
+        return counts | {topic.name: topic.partitions for topic in table if topic.name in made}
+
+
+async def _counts_of_new(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, int]:
+    """Partitions of topics that somebody else has made this moment: their shape is his, and may be known a little later."""
+    for _ in range(_LOOKS):
+        counts = await partition_counts(admin, names) if names else {}
+        if len(counts) == len(names):
+            return counts
+        await asyncio.sleep(_LOOK_EVERY_S)
+    raise UnknownTopicOrPartitionError(", ".join(name for name in names if name not in counts))
 
 
 def _require_foreign(settings: Settings, counts: dict[str, int], foreign: Sequence[str]) -> None:
@@ -95,9 +113,10 @@ async def _largest_message(admin: AIOKafkaAdminClient, foreign: Sequence[str]) -
     return max((int(config.get(_SIZE, "0")) for config in configs.values()), default=0)
 
 
-async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic], replication: int, largest: int) -> None:
+async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic], replication: int, largest: int) -> set[str]:
+    """Create the topics; the names of those that this call made, for others may make them at the same time."""
     if not missing:
-        return
+        return set()
     new = [
         NewTopic(
             name=topic.name,
@@ -113,6 +132,7 @@ async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic], replicat
         name, code, *rest = error
         if code not in (0, _TOPIC_ALREADY_EXISTS):
             raise _not_created(name, code, rest[0] if rest else "")
+    return {error[0] for error in response.topic_errors if not error[1]}
 
 
 def _passes(code: int) -> bool:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import LeaderNotAvailableError, NotControllerError
+from aiokafka.errors import LeaderNotAvailableError, NotControllerError, UnknownTopicOrPartitionError
 
 from schemas.topics import topics as table
 from services.runtime import topics
@@ -22,13 +22,16 @@ class Answering:
     """Kafka's admin client, with the same answer for every topic."""
 
     def __init__(self, code: int) -> None:
-        self._code = code
+        self.code = code
 
     async def describe_topics(self, names: list[str]) -> list[dict[str, Any]]:
-        return [{"topic": name, "error_code": self._code, "partitions": [{}, {}]} for name in names]
+        return [{"topic": name, "error_code": self.code, "partitions": [{}, {}]} for name in names]
+
+    async def describe_configs(self, resources: list[Any]) -> list[Any]:
+        return [SimpleNamespace(resources=[(self.code, "why", 2, it.name, []) for it in resources])]
 
     async def create_topics(self, new: list[Any]) -> Any:
-        return SimpleNamespace(topic_errors=[(topic.name, self._code, "why") for topic in new])
+        return SimpleNamespace(topic_errors=[(topic.name, self.code, "why") for topic in new])
 
 
 @pytest.mark.parametrize(("code", "counts"), [(0, {NAME: 2}), (3, {})])
@@ -52,7 +55,26 @@ def test_a_topic_that_cannot_be_made_now_may_be_made_later(code: int, exits: int
     assert exit_code(told.value) == exits
 
 
-@pytest.mark.parametrize("code", [0, 36])
-def test_a_topic_that_another_process_has_just_made_is_there(code: int) -> None:
-    """Services that start together all make what is missing."""
-    asyncio.run(topics._create(Answering(code), [MODELS], 1, 0))
+@pytest.mark.parametrize(("code", "made"), [(0, {NAME}), (36, set())])
+def test_a_topic_that_another_process_has_just_made_is_there(code: int, made: set[str]) -> None:
+    """Services that start together all make what is missing; only one of them has made it."""
+    assert asyncio.run(topics._create(Answering(code), [MODELS], 1, 0)) == made
+
+
+def test_a_topic_without_a_configuration_is_an_error() -> None:
+    """It would pass every check of its shape."""
+    with pytest.raises(UnknownTopicOrPartitionError, match=NAME):
+        asyncio.run(topics.topic_configs(Answering(3), [NAME]))
+
+
+def test_the_shape_of_what_others_made_meanwhile_is_waited_for() -> None:
+    """Kafka says that a topic exists before every broker knows its partitions."""
+    admin = Answering(3)
+
+    async def known_later() -> dict[str, int]:
+        asked = asyncio.create_task(topics._counts_of_new(admin, [NAME]))
+        await asyncio.sleep(0.01)
+        admin.code = 0
+        return await asked
+
+    assert asyncio.run(known_later()) == {NAME: 2}
