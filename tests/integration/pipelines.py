@@ -277,9 +277,10 @@ async def records(deployment: Deployment, topic: str) -> list[Any]:
 async def make_topics(deployment: Deployment, partitions: Mapping[str, int], **config: str) -> None:
     """Create topics of a producer's own."""
     async with clients.admin(deployment.settings) as admin:
-        await admin.create_topics(
+        made = await admin.create_topics(
             [NewTopic(name, count, 1, topic_configs=config) for name, count in partitions.items()]
         )
+    assert not any(error[1] for error in made.topic_errors), made
 
 
 async def send(deployment: Deployment, topic: str, keyed: Sequence[topic_batches.Keyed]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -103,13 +104,13 @@ WRONG = {
 
 
 @pytest.fixture(scope="module")
-def ended(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[int, str]]:
-    """Exit code and standard error of every wrong start, all run side by side."""
+def ended(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[int | None, str]]:
+    """Exit code and standard error of every wrong start, all run side by side; None: it had to be ended."""
     folder = tmp_path_factory.mktemp("wrong")
     name = fresh_name("wrong")
     asyncio.run(prepare(deployed(folder / "right.toml", file(name), broker)))
     running = {case: start(wrong, folder, name, broker, case) for case, wrong in WRONG.items()}
-    return {case: (process.wait(60), error_of(process)) for case, process in running.items()}
+    return {case: outcome(process) for case, process in running.items()}
 
 
 async def prepare(right: Deployment) -> None:
@@ -125,20 +126,24 @@ def start(wrong: Wrong, folder: Path, name: str, broker: str, case: str) -> subp
     path.write_text(file(name).replace(*wrong.edit) if any(wrong.edit) else file(name), encoding="utf-8")
     env = {
         **os.environ, "RIVERMILL_BROKER": broker, "RIVERMILL_SIGNING_KEY": KEY,
-        "RIVERMILL_DATA_DIR": str(folder / case), **wrong.env,
+        "RIVERMILL_DATA_DIR": str(folder / case), "PYTHONFAULTHANDLER": "1", **wrong.env,
     }  # fmt: skip
     arguments = wrong.arguments or ["--pipeline", str(path)]
     command = [sys.executable, "-m", f"services.{wrong.service}", *arguments]
     return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
 
 
-def error_of(process: subprocess.Popen[str]) -> str:
-    _, error = process.communicate()
-    return error
+def outcome(process: subprocess.Popen[str]) -> tuple[int | None, str]:
+    try:
+        _, error = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # it tells where it waits
+        return None, process.communicate()[1]
+    return process.returncode, error
 
 
 @pytest.mark.parametrize("case", list(WRONG))
-def test_a_wrong_start_is_told_in_one_line(ended: Mapping[str, tuple[int, str]], case: str) -> None:
+def test_a_wrong_start_is_told_in_one_line(ended: Mapping[str, tuple[int | None, str]], case: str) -> None:
     """The process ends with its exit code and one line that names what is wrong and what was expected."""
     code, error = ended[case]
     assert code == WRONG[case].code, error
