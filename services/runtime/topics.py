@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    LeaderNotAvailableError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
@@ -25,7 +27,6 @@ _TOPIC_ALREADY_EXISTS = 36
 _REFUSED = (TopicAuthorizationFailedError.errno, ClusterAuthorizationFailedError.errno)
 _SIZE = "max.message.bytes"
 _LOOK_EVERY_S = 0.1
-_LOOKS = 50
 _CHECKED = ("cleanup.policy", "message.timestamp.type")
 
 
@@ -81,22 +82,24 @@ async def ensure(settings: Settings, table: Sequence[Topic], foreign: Sequence[s
         counts = await partition_counts(admin, [*(topic.name for topic in table), *foreign])
         _require_foreign(settings, counts, foreign)
         largest = await _largest_message(admin, foreign)
-        missing = [topic for topic in table if topic.name not in counts]
-        made = await _create(admin, missing, settings.replication, largest)
-        counts |= await _counts_of_new(admin, [topic.name for topic in missing if topic.name not in made])
-        present = [topic for topic in table if topic.name not in made]
-        _check(present, counts, await topic_configs(admin, [topic.name for topic in present]))
-        return counts | {topic.name: topic.partitions for topic in table if topic.name in made}
+        if missing := [topic for topic in table if topic.name not in counts]:
+            await _create(admin, missing, settings.replication, largest)
+            counts |= await _counts_of_new(admin, [topic.name for topic in missing])
+        _check(table, counts, await topic_configs(admin, [topic.name for topic in table]))
+        return counts
 
 
 async def _counts_of_new(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, int]:
-    """Partitions of topics that somebody else has made this moment: their shape is his, and may be known a little later."""
-    for _ in range(_LOOKS):
-        counts = await partition_counts(admin, names) if names else {}
-        if len(counts) == len(names):
-            return counts
-        await asyncio.sleep(_LOOK_EVERY_S)
-    raise UnknownTopicOrPartitionError(", ".join(name for name in names if name not in counts))
+    """Partitions of topics that we, or somebody else, have just made: brokers may learn of them seconds later.
+
+    TimeoutError when they do not for longer than any request may take.
+    """
+    async with asyncio.timeout(clients.ADMIN_ANSWER_MS / 1000):
+        while True:
+            with suppress(LeaderNotAvailableError):
+                if len(counts := await partition_counts(admin, names)) == len(names):
+                    return counts
+            await asyncio.sleep(_LOOK_EVERY_S)
 
 
 def _require_foreign(settings: Settings, counts: dict[str, int], foreign: Sequence[str]) -> None:
@@ -113,10 +116,7 @@ async def _largest_message(admin: AIOKafkaAdminClient, foreign: Sequence[str]) -
     return max((int(config.get(_SIZE, "0")) for config in configs.values()), default=0)
 
 
-async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic], replication: int, largest: int) -> set[str]:
-    """Create the topics; the names of those that this call made, for others may make them at the same time."""
-    if not missing:
-        return set()
+async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic], replication: int, largest: int) -> None:
     new = [
         NewTopic(
             name=topic.name,
@@ -132,7 +132,6 @@ async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic], replicat
         name, code, *rest = error
         if code not in (0, _TOPIC_ALREADY_EXISTS):
             raise _not_created(name, code, rest[0] if rest else "")
-    return {error[0] for error in response.topic_errors if not error[1]}
 
 
 def _passes(code: int) -> bool:

@@ -55,10 +55,10 @@ def test_a_topic_that_cannot_be_made_now_may_be_made_later(code: int, exits: int
     assert exit_code(told.value) == exits
 
 
-@pytest.mark.parametrize(("code", "made"), [(0, {NAME}), (36, set())])
-def test_a_topic_that_another_process_has_just_made_is_there(code: int, made: set[str]) -> None:
-    """Services that start together all make what is missing; only one of them has made it."""
-    assert asyncio.run(topics._create(Answering(code), [MODELS], 1, 0)) == made
+@pytest.mark.parametrize("code", [0, 36])
+def test_a_topic_that_another_process_has_just_made_is_there(code: int) -> None:
+    """Services that start together all make what is missing."""
+    asyncio.run(topics._create(Answering(code), [MODELS], 1, 0))
 
 
 def test_a_topic_without_a_configuration_is_an_error() -> None:
@@ -67,9 +67,10 @@ def test_a_topic_without_a_configuration_is_an_error() -> None:
         asyncio.run(topics.topic_configs(Answering(3), [NAME]))
 
 
-def test_the_shape_of_what_others_made_meanwhile_is_waited_for() -> None:
-    """Kafka says that a topic exists before every broker knows its partitions."""
-    admin = Answering(3)
+@pytest.mark.parametrize("code", [3, 5])
+def test_a_new_topic_is_waited_for(code: int) -> None:
+    """Kafka says that it is made, or was, before every broker knows of it."""
+    admin = Answering(code)
 
     async def known_later() -> dict[str, int]:
         asked = asyncio.create_task(topics._counts_of_new(admin, [NAME]))
