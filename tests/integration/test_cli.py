@@ -111,7 +111,7 @@ async def examined_ill(path: Path, data_dir: Path, settings: Settings) -> dict[s
         "service away": examined(path, [f"http://{nowhere}"], None, data_dir, env),
         "no file": examined(path.with_name("none.toml"), [], None, data_dir, env),
     }
-    return dict(zip(looks, await asyncio.gather(*looks.values()), strict=True))
+    return {name: await look for name, look in looks.items()}  # all at once they would find a registry that is too busy
 
 
 ILL = {
