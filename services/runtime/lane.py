@@ -60,6 +60,7 @@ class Lane:
         self._commit_s = 0.0
         self._gauges = LaneGauges(stage, number)
         self._commit: asyncio.Task[None] | None = None
+        self._places: Sequence[Place] = ()
 
     def stop(self) -> None:
         """Finish the batch in flight, commit it, and end."""
@@ -132,6 +133,8 @@ class Lane:
         batch = await inputs.fetch(self._limit, driver.idle_every_ms, driver.blocked())
         if batch:
             self._next_at = time.monotonic() + self.stage.every_ms / 1000
+            if self._commit is None:
+                await publisher.expect(self._places)
             output = await self._process(driver, batch)
             await self._begin_commit(driver, publisher, inputs, output, batch)
         if inputs.caught_up or not batch or not self.stage.ahead:
@@ -204,6 +207,8 @@ class Lane:
         state = (stage.state_topic, self.number % stage.partitions)
         sends.setdefault(state, []).append(self._checkpoint(driver, inputs))
         group_offsets = self._group_offsets(inputs, started)
+        if batch:
+            self._places = list(sends)
 
         async def commit() -> None:
             ends = await publisher.publish(sends, group_offsets)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -19,6 +20,8 @@ from services.runtime.settings import Settings
 
 Place = tuple[str, int]
 """A topic's full name and a partition."""
+_TO_WRITE = 3
+"""So many turns of the event loop aiokafka's sender takes until a request of a transaction is on its way."""
 
 
 class FencedError(RuntimeError):
@@ -32,6 +35,9 @@ class Publisher(Protocol):
         self, sends: Mapping[Place, Iterable[Out]], group_offsets: Mapping[TopicPartition, int]
     ) -> dict[Place, int]:
         """All or nothing (exactly once) or acknowledged in order (at least once); offsets after the last records."""
+
+    async def expect(self, places: Iterable[Place]) -> None:
+        """Where the next batch will probably be written: what can be arranged while the core works on it, is."""
 
     async def close(self) -> None:
         """Stop the producers."""
@@ -83,6 +89,20 @@ def _ended_by(producer: AIOKafkaProducer) -> BaseException | None:
     return end.exception() if end is not None and end.done() and not end.cancelled() else None
 
 
+@contextmanager
+def _told(producer: AIOKafkaProducer) -> Iterator[None]:
+    """What an error in the block means: FencedError when another owner has the lane; else what ended the transaction."""
+    try:
+        yield
+    except (KafkaError, IllegalOperation, AssertionError) as error:
+        cause = _ended_by(producer) or error
+        if isinstance(cause, ProducerFenced):
+            raise FencedError(str(cause)) from cause
+        if isinstance(cause, TopicAuthorizationFailedError):
+            raise access.unwritable(cause) from cause
+        raise cause from cause.__cause__
+
+
 class ExactlyOnce:
     """The pair of transactional producers of one lane; open it with :meth:`open`."""
 
@@ -90,6 +110,7 @@ class ExactlyOnce:
         self._producers = producers
         self._group = group
         self._turn = 0
+        self._begun = False
 
     @classmethod
     async def open(cls, settings: Settings, group: str, lane: int) -> ExactlyOnce:
@@ -115,20 +136,28 @@ class ExactlyOnce:
         """One transaction; FencedError when another owner has the lane; any other error has an unknown outcome."""
         producer = self._producers[self._turn]
         self._turn ^= 1
-        try:
-            await producer.begin_transaction()
+        with _told(producer):
+            if not self._begun:
+                await producer.begin_transaction()
+            self._begun = False
             ends = await _acknowledged(await _send_all(producer, sends))
             if group_offsets:
                 await producer.send_offsets_to_transaction(dict(group_offsets), self._group)
             await producer.commit_transaction()
-        except (KafkaError, IllegalOperation, AssertionError) as error:
-            cause = _ended_by(producer) or error
-            if isinstance(cause, ProducerFenced):
-                raise FencedError(str(cause)) from cause
-            if isinstance(cause, TopicAuthorizationFailedError):
-                raise access.unwritable(cause) from cause
-            raise cause from cause.__cause__
         return ends
+
+    async def expect(self, places: Iterable[Place]) -> None:
+        """Begin the next transaction and name its partitions to its coordinator (AddPartitionsToTxn, KIP-98), which is one of
+        a commit's three round trips. Where nothing is written after all, nothing but the transaction's marker will lie.
+        """
+        producer = self._producers[self._turn]
+        with _told(producer):
+            await producer.begin_transaction()
+            self._begun = True
+            for topic, partition in places:
+                producer._txn_manager.maybe_add_partition_to_txn(TopicPartition(topic, partition))
+        for _ in range(_TO_WRITE):
+            await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Stop both producers; an open transaction is left for the next owner's InitProducerId to abort."""
@@ -162,6 +191,9 @@ class AtLeastOnce:
             return ends | await _acknowledged(await _send_all(self._producer, state))
         except TopicAuthorizationFailedError as error:
             raise access.unwritable(error) from error
+
+    async def expect(self, places: Iterable[Place]) -> None:
+        """There is nothing to arrange."""
 
     async def close(self) -> None:
         """Stop the producer."""
