@@ -133,7 +133,7 @@ class Lane:
         batch = await inputs.fetch(self._limit, driver.idle_every_ms, driver.blocked())
         if batch:
             self._next_at = time.monotonic() + self.stage.every_ms / 1000
-            if self._commit is None:
+            if self._commit is None and self._limit > _LEAST_BATCH:  # a slower core might outlast the transaction
                 await publisher.expect(self._places)
             output = await self._process(driver, batch)
             await self._begin_commit(driver, publisher, inputs, output, batch)

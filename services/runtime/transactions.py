@@ -110,7 +110,6 @@ class ExactlyOnce:
         self._producers = producers
         self._group = group
         self._turn = 0
-        self._begun = False
 
     @classmethod
     async def open(cls, settings: Settings, group: str, lane: int) -> ExactlyOnce:
@@ -137,9 +136,8 @@ class ExactlyOnce:
         producer = self._producers[self._turn]
         self._turn ^= 1
         with _told(producer):
-            if not self._begun:
+            if not producer._txn_manager.is_in_transaction():  # nobody expected it
                 await producer.begin_transaction()
-            self._begun = False
             ends = await _acknowledged(await _send_all(producer, sends))
             if group_offsets:
                 await producer.send_offsets_to_transaction(dict(group_offsets), self._group)
@@ -153,7 +151,6 @@ class ExactlyOnce:
         producer = self._producers[self._turn]
         with _told(producer):
             await producer.begin_transaction()
-            self._begun = True
             for topic, partition in places:
                 producer._txn_manager.maybe_add_partition_to_txn(TopicPartition(topic, partition))
         for _ in range(_TO_WRITE):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -94,36 +95,61 @@ def test_an_owner_that_is_fenced_after_it_has_begun_commits_nothing(broker: str,
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("ahead", [False, True])
-def test_a_lane_begins_before_its_core_works(
-    broker: str, pipeline_name: str, monkeypatch: pytest.MonkeyPatch, ahead: bool
-) -> None:
-    """It expects to write where its last batch was written; but not while that one is still being committed."""
-    steps: list[object] = []
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What is expected of each transaction; a test adds what its core does."""
+    found: list[object] = []
     begin = ExactlyOnce.expect
 
     async def expect(self: ExactlyOnce, places: Iterable[Place]) -> None:
-        steps.append(set(places))
+        found.append(set(places))
         await begin(self, places)
 
     monkeypatch.setattr(ExactlyOnce, "expect", expect)
+    return found
+
+
+def watched(stage: Stage, steps: list[object], record_s: float = 0.0) -> Stage:
+    """The stage, whose core adds to the steps that it works, and takes so long for each record."""
 
     class Watched(Driver):
         def process(self, batch: Sequence[Incoming], now: int) -> Output:
             steps.append("works")
+            time.sleep(record_s * len(batch))
             return super().process(batch, now)
+
+    async def open_lane(lane: int, checkpoint: object) -> Driver:
+        assert checkpoint is None
+        return Watched(Copy(lane, {"in": 0}))
+
+    return replace(stage, open=open_lane)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_lane_begins_before_its_core_works(broker: str, pipeline_name: str, steps: list[object], ahead: bool) -> None:
+    """It expects to write where its last batch was written; but not while that one is still being committed."""
 
     async def run() -> None:
         stage = await make_stage(broker, pipeline_name, 1, ahead=ahead, max_batch=50)
-
-        async def open_lane(lane: int, checkpoint: object) -> Driver:
-            assert checkpoint is None
-            return Watched(Copy(lane, {"in": 0}))
-
         await produce(broker, f"{pipeline_name}.events.raw", values(0, 100))
-        async with running(replace(stage, open=open_lane)):
+        async with running(watched(stage, steps)):
             await until(lambda: has(broker, f"{pipeline_name}.events.clean", 100))
         assert await committed(broker, f"{pipeline_name}.events.clean") == expected(100)
         assert steps == ([set(), "works", "works"] if ahead else [set(), "works", set(places(stage)), "works"])
+
+    asyncio.run(run())
+
+
+def test_a_slow_core_works_before_its_transaction_begins(broker: str, pipeline_name: str, steps: list[object]) -> None:
+    """It might outlast the transaction: of each batch but the first, whose length nobody knows, nothing is expected."""
+
+    async def run() -> None:
+        stage = await make_stage(broker, pipeline_name, 1, max_batch=20)
+        await produce(broker, f"{pipeline_name}.events.raw", values(0, 30))
+        async with running(watched(stage, steps, 0.02)):
+            await until(lambda: has(broker, f"{pipeline_name}.events.clean", 30))
+        assert steps[0] == set()
+        assert len(steps) > 2
+        assert set(map(str, steps[1:])) == {"works"}
 
     asyncio.run(run())
